@@ -1,0 +1,18 @@
+//! The coherence protocol as a pure state machine: no IO, clock, thread, randomness or unsafe.
+//!
+//! [`Core::step`] takes one [`Input`] and appends [`Effect`]s; memory is reached through [`Store`]. The same code is
+//! model-checked, simulated and run. `docs/protocol.md` has the message table and the invariants.
+#![forbid(unsafe_code)]
+
+mod core;
+mod effect;
+mod error;
+mod message;
+mod store;
+mod table;
+
+pub use crate::core::{Config, Core};
+pub use effect::{Asked, Effect, Input, LinkerCall, LinkerReply, OpId, Operation, ReadToken};
+pub use error::OpError;
+pub use message::{Body, Inline, Message, Nack, RecallKind, Request, RequestKind, Source};
+pub use store::Store;

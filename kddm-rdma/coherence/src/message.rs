@@ -1,0 +1,268 @@
+//! What nodes say to each other. The table of senders, receivers and meanings is in `docs/protocol.md`.
+
+use kddm_object::{
+    FirstTouch, Incarnation, Location, NodeId, NodeSet, ObjectKey, Rid, Seq, ViewId, limits::INLINE_MAX,
+};
+use std::fmt;
+
+/// One message about one object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Message {
+    /// The view in which it was sent.
+    pub view: ViewId,
+    /// The sender's life.
+    pub incarnation: Incarnation,
+    /// The sending home's counter of shared periods (speculation); 0 from a node that is not the home.
+    pub clock: u64,
+    /// The object.
+    pub key: ObjectKey,
+    /// What is said.
+    pub body: Body,
+}
+
+/// What a requester wants of the home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum RequestKind {
+    /// A shared copy.
+    Get = 1,
+    /// The only copy.
+    Grab = 2,
+    /// The end of the object, on every node and on the device.
+    Remove = 3,
+    /// What was put so far on the device.
+    Sync = 4,
+}
+
+/// REQ.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Request {
+    /// What is wanted.
+    pub kind: RequestKind,
+    /// The request's number.
+    pub rid: Rid,
+    /// What to do if nobody touched the object before.
+    pub first_touch: FirstTouch,
+    /// Answer NACK instead of waiting for somebody's hold.
+    pub try_only: bool,
+    /// The requester has a valid shared copy.
+    pub have: bool,
+    /// Speculation: the location that was READ beside this request.
+    pub hint: Option<Location>,
+    /// Speculation: the largest clock received from this home before the READ was posted.
+    pub seen: u64,
+}
+
+/// Where the bytes come from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The requester's own copy is valid.
+    Copy,
+    /// READ them there.
+    Read(Location),
+    /// Here they are.
+    Bytes(Inline),
+    /// Nobody has any: make the object.
+    Make,
+}
+
+/// Which share of an exclusive object the home wants its owner to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum RecallKind {
+    /// "Share with the requester": keep a shared copy, stay the named owner.
+    Share = 1,
+    /// "Your successor is the requester": keep the slot until FETCHED, nothing else.
+    Yield = 2,
+}
+
+/// Why a request is not granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Nack {
+    /// Nobody touched the object and the request refused to be first.
+    Absent,
+    /// It would have had to wait.
+    WouldBlock,
+    /// The set is unknown at its home.
+    NoSet,
+    /// The device failed; an errno.
+    Device(i32),
+    /// The last copy died with a node. The object is lost until somebody removes it or grabs it afresh.
+    Lost,
+    /// A node that the request needs is not there.
+    Peer(NodeId),
+}
+
+/// The bodies of messages. The numbers on the wire are in `kddm-fabric`'s wire module.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Body {
+    /// requester → home.
+    Request(Request),
+    /// home → requester: granted. `acks`: who will send ACK(seq). `owner`: whom to tell FETCHED.
+    Grant {
+        /// The request.
+        rid: Rid,
+        /// The transaction, or the entry's last one if this grant starts none.
+        seq: Seq,
+        /// Where the bytes are.
+        source: Source,
+        /// Nodes whose ACK completes a grab.
+        acks: NodeSet,
+        /// The node that keeps its slot until FETCHED; `None` if nobody does.
+        owner: Option<NodeId>,
+        /// The grant is exclusive.
+        exclusive: bool,
+    },
+    /// home → requester: not granted.
+    Nack {
+        /// The request.
+        rid: Rid,
+        /// Why.
+        why: Nack,
+    },
+    /// home → requester of a remove or sync: it is done.
+    Finished {
+        /// The request.
+        rid: Rid,
+    },
+    /// home → sharer: drop the copy when the request `after` is over; ACK to `requester`.
+    Invalidate {
+        /// The transaction.
+        seq: Seq,
+        /// Who collects the acks.
+        requester: NodeId,
+        /// The addressee's own request that this follows.
+        after: Rid,
+    },
+    /// sharer → requester: dropped.
+    Ack {
+        /// The transaction.
+        seq: Seq,
+        /// The slot that the sender keeps readable until FETCHED(seq), if it was the named owner.
+        retained: Option<Location>,
+    },
+    /// home → exclusive owner.
+    Recall {
+        /// The transaction.
+        seq: Seq,
+        /// What to give.
+        kind: RecallKind,
+        /// To whom.
+        requester: NodeId,
+        /// The requester's request.
+        rid: Rid,
+        /// The addressee's own request that this follows.
+        after: Rid,
+        /// Refuse (REFUSED) instead of waiting for a hold.
+        try_only: bool,
+    },
+    /// owner → home: a try would have to wait; nothing was changed.
+    Refused {
+        /// The transaction.
+        seq: Seq,
+    },
+    /// holder → requester: takes the place of GRANT.
+    Hand {
+        /// The transaction.
+        seq: Seq,
+        /// The request.
+        rid: Rid,
+        /// Where the bytes are (`Read` or `Bytes`).
+        source: Source,
+        /// The hand-over is exclusive.
+        exclusive: bool,
+    },
+    /// holder → home: downgraded; the named copy is there.
+    Shared {
+        /// The transaction.
+        seq: Seq,
+        /// The named copy.
+        location: Location,
+    },
+    /// requester → home: acks and data are in. `location`: the slot, which after a first-touch get is the named copy.
+    Done {
+        /// The transaction.
+        seq: Seq,
+        /// The requester's slot.
+        location: Location,
+    },
+    /// new owner → old owner: the slot kept for `seq` may go.
+    Fetched {
+        /// The transaction.
+        seq: Seq,
+    },
+    /// owner → home: please name another copy, this node is short of memory.
+    Evict,
+    /// home → copyset: tell me when your READ of the object is done.
+    Drain {
+        /// The transaction.
+        seq: Seq,
+        /// The addressee's own request that this follows.
+        after: Rid,
+    },
+    /// copyset → home.
+    Drained {
+        /// The transaction.
+        seq: Seq,
+    },
+    /// home → old owner: the named copy is elsewhere now; yours is an ordinary one.
+    Free {
+        /// The transaction.
+        seq: Seq,
+    },
+    /// home → requester whose hand-over may have died with its giver: forget what came for `rid`, unless it is complete.
+    Retry {
+        /// The request.
+        rid: Rid,
+        /// The transaction that is given up.
+        seq: Seq,
+    },
+    /// requester → home: `rid` waits for a new grant; nothing of `seq` is left.
+    Retrying {
+        /// The request.
+        rid: Rid,
+        /// The transaction that was given up.
+        seq: Seq,
+    },
+}
+
+/// Up to [`INLINE_MAX`] bytes of a small object, riding in a message.
+#[derive(Clone, Copy)]
+pub struct Inline {
+    length: u16,
+    bytes: [u8; INLINE_MAX],
+}
+
+impl Inline {
+    /// A copy of `bytes`; `None` if there are more than [`INLINE_MAX`].
+    pub fn new(bytes: &[u8]) -> Option<Inline> {
+        let mut inline = Inline { length: u16::try_from(bytes.len()).ok()?, bytes: [0; INLINE_MAX] };
+        inline.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(inline)
+    }
+
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+impl PartialEq for Inline {
+    fn eq(&self, other: &Inline) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for Inline {}
+
+impl std::hash::Hash for Inline {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.as_slice().hash(state);
+    }
+}
+
+impl fmt::Debug for Inline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.length)
+    }
+}

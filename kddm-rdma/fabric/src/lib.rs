@@ -1,0 +1,1 @@
+//! Fabrics: where messages and object bytes move between nodes

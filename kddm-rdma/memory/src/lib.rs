@@ -1,0 +1,1 @@
+//! A node's registered memory: slabs, slots, the object index, hits

@@ -1,0 +1,1 @@
+//! A kDDM node: coherent objects for the programs of a cluster

@@ -1,0 +1,1 @@
+//! POSIX operations over coherent objects
