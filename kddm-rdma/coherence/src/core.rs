@@ -13,6 +13,8 @@ pub struct Config {
     pub members: Vec<NodeId>,
     /// Objects up to this size ride in messages; at most [`kddm_object::limits::INLINE_MAX`].
     pub inline_max: u32,
+    /// UNSOUND, for showing that a test sees stale bytes: acknowledge invalidations without dropping the copy.
+    pub unsound_keep_copies: bool,
 }
 
 /// The protocol's state on one node.

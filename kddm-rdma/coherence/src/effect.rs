@@ -69,14 +69,9 @@ pub enum Input {
     MemoryFreed,
     /// A peer is there, in this life.
     PeerUp(NodeId, Incarnation),
-    /// A peer is gone. `certain`: its process has ended or closed the connection, so it holds nothing any more;
-    /// otherwise it is merely silent, and what needs its answer fails until it returns.
-    PeerDown {
-        /// The peer.
-        node: NodeId,
-        /// Whether it is known to hold nothing.
-        certain: bool,
-    },
+    /// A peer's life has ended as far as this node is concerned: its process is gone, or it was silent for too long. It comes
+    /// back as a new incarnation, and both begin with nothing of each other.
+    PeerDown(NodeId),
 }
 
 /// A call of the set's IO linker, made at the object's home.

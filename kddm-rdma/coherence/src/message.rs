@@ -125,7 +125,8 @@ pub enum Body {
         /// The request.
         rid: Rid,
     },
-    /// home → sharer: drop the copy when the request `after` is over; ACK to `requester`.
+    /// home → sharer: drop the copy when the request `after` is over; ACK to `requester`. With `keep`, a valid copy stays
+    /// readable until FETCHED or RESTORE, whoever owned it: the home looks for bytes that survived a node.
     Invalidate {
         /// The transaction.
         seq: Seq,
@@ -133,6 +134,8 @@ pub enum Body {
         requester: NodeId,
         /// The addressee's own request that this follows.
         after: Rid,
+        /// Retain a valid copy even if it is not the named one.
+        keep: bool,
     },
     /// sharer → requester: dropped.
     Ack {
@@ -215,6 +218,11 @@ pub enum Body {
         /// The request.
         rid: Rid,
         /// The transaction that is given up.
+        seq: Seq,
+    },
+    /// home → holder of a retained slot: it is the named shared copy again.
+    Restore {
+        /// The transaction for which the slot was retained.
         seq: Seq,
     },
     /// requester → home: `rid` waits for a new grant; nothing of `seq` is left.
