@@ -1,1 +1,8 @@
-//! Fabrics: where messages and object bytes move between nodes
+//! Fabrics: where messages and object bytes move between nodes.
+//!
+//! [`Transport`] is the contract.
+#![forbid(unsafe_code)]
+
+mod transport;
+
+pub use transport::{Counters, Event, PeerState, Transport};

@@ -1,0 +1,110 @@
+//! A cluster, as its file describes it.
+//!
+//! ```toml
+//! id = "6f1c2a9e-0b7d-4c55-9a53-0f3b1c2d4e5f"   # names the cluster; uuidgen makes one
+//! key_file = "cluster.key"                      # relative to this file; `kddm key new` makes one
+//! fabric = "tcp"                                # default
+//! arena = "256 MiB"                             # memory for objects on each node; default
+//! port = 5336                                   # default
+//!
+//! [[node]]
+//! address = "10.0.0.1"                          # id 1: the last byte, unless `id` is given
+//!
+//! [[node]]
+//! id = 7
+//! address = "10.0.0.200"
+//! ```
+
+use crate::ClusterId;
+use kddm_object::NodeId;
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
+
+/// The port of a cluster whose file names none: KDDM on a telephone's keys.
+pub const DEFAULT_PORT: u16 = 5336;
+
+/// The smallest arena: a few slabs, so that each size class can have one.
+pub const MIN_ARENA_BYTES: u64 = 8 << 20;
+
+pub(crate) const DEFAULT_ARENA_BYTES: u64 = 256 << 20;
+
+/// What a cluster file says, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// The cluster's name.
+    pub id: ClusterId,
+    /// The key's file.
+    pub key_file: PathBuf,
+    /// How bytes move.
+    pub fabric: Fabric,
+    /// Memory for objects on each node.
+    pub arena_bytes: u64,
+    /// The port on which every node listens.
+    pub port: u16,
+    /// The root directory's inode number, if the file names it (a node with a partition knows it from there).
+    pub root: Option<u32>,
+    /// The nodes, by id; ids and addresses are unique, and there is at least one.
+    pub nodes: Vec<Member>,
+}
+
+/// A node of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its id.
+    pub id: NodeId,
+    /// Its address; it listens there and nowhere else.
+    pub address: IpAddr,
+}
+
+/// How bytes move between the nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Fabric {
+    /// Over any network.
+    #[default]
+    Tcp,
+}
+
+impl Cluster {
+    /// The member `id`.
+    pub fn member(&self, id: NodeId) -> Option<&Member> {
+        self.nodes.iter().find(|member| member.id == id)
+    }
+
+    /// Where `member` listens.
+    pub fn socket(&self, member: &Member) -> SocketAddr {
+        SocketAddr::new(member.address, self.port)
+    }
+
+    /// The ids, ascending.
+    pub fn members(&self) -> Vec<NodeId> {
+        self.nodes.iter().map(|member| member.id).collect()
+    }
+
+    /// Every node but `me`, with the place where it listens.
+    pub fn peers_of(&self, me: NodeId) -> Vec<(NodeId, SocketAddr)> {
+        self.nodes.iter().filter(|m| m.id != me).map(|m| (m.id, self.socket(m))).collect()
+    }
+}
+
+impl fmt::Display for Fabric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fabric::Tcp => "tcp",
+        })
+    }
+}
+
+impl FromStr for Fabric {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Fabric, String> {
+        match text {
+            "tcp" => Ok(Fabric::Tcp),
+            _ => Err(format!("fabric {text:?} is not known: this version has \"tcp\"")),
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The text of a cluster file ⇄ [`Cluster`].
+
+use crate::{
+    Cluster, ClusterError, DEFAULT_PORT, MIN_ARENA_BYTES, Member, cluster::DEFAULT_ARENA_BYTES, format_size,
+    node_id_of, parse_size,
+};
+use kddm_object::{NodeId, limits::MAX_NODES};
+use serde::{Deserialize, Serialize};
+use std::{net::IpAddr, ops::Range, path::Path};
+use toml::Spanned;
+
+impl Cluster {
+    /// The cluster that `text`, read from `file`, describes. A relative key file is relative to `file`.
+    ///
+    /// # Errors
+    /// What is wrong, in which line, and what to write instead.
+    pub fn parse(text: &str, file: &Path) -> Result<Cluster, ClusterError> {
+        parse(text, file).map_err(|(span, what)| ClusterError::Text {
+            file: file.to_owned(),
+            line: 1 + text.bytes().take(span.start).filter(|&byte| byte == b'\n').count(),
+            what,
+        })
+    }
+
+    /// The cluster as text that [`Cluster::parse`] understands.
+    pub fn to_text(&self) -> String {
+        let document = Written {
+            id: self.id.to_string(),
+            key_file: self.key_file.display().to_string(),
+            fabric: self.fabric.to_string(),
+            arena: format_size(self.arena_bytes),
+            port: self.port,
+            root: self.root,
+            node: self.nodes.iter().map(|m| WrittenNode { id: m.id.get(), address: m.address }).collect(),
+        };
+        toml::to_string(&document).expect("strings, numbers and a list of tables are always valid TOML")
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    id: Spanned<String>,
+    key_file: Spanned<String>,
+    fabric: Option<Spanned<String>>,
+    arena: Option<Spanned<String>>,
+    port: Option<Spanned<i64>>,
+    root: Option<Spanned<i64>>,
+    #[serde(default)]
+    node: Vec<Spanned<Node>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Node {
+    id: Option<Spanned<i64>>,
+    address: Spanned<String>,
+}
+
+#[derive(Serialize)]
+struct Written {
+    id: String,
+    key_file: String,
+    fabric: String,
+    arena: String,
+    port: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root: Option<u32>,
+    node: Vec<WrittenNode>,
+}
+
+#[derive(Serialize)]
+struct WrittenNode {
+    id: u8,
+    address: IpAddr,
+}
+
+/// Where in the text, and what is wrong there.
+type Wrong = (Range<usize>, String);
+
+fn parse(text: &str, file: &Path) -> Result<Cluster, Wrong> {
+    let document: Document = toml::from_str(text).map_err(|error| {
+        (
+            error.span().unwrap_or(0..0),
+            format!("{}; see docs/operations.md for the keys of this file", error.message()),
+        )
+    })?;
+    let directory = file.parent().unwrap_or(Path::new(""));
+    Ok(Cluster {
+        id: at(&document.id, |id| id.parse().map_err(|e| format!("id: {e}")))?,
+        key_file: at(&document.key_file, |path| match path.is_empty() {
+            true => Err("key_file is empty: name the file that `kddm key new FILE` made".to_owned()),
+            false => Ok(directory.join(path)),
+        })?,
+        fabric: optional(&document.fabric, |name| name.parse())?.unwrap_or_default(),
+        arena_bytes: optional(&document.arena, |size| arena(size))?.unwrap_or(DEFAULT_ARENA_BYTES),
+        port: optional(&document.port, |&port| within("port", port, 1, 65535))?.unwrap_or(DEFAULT_PORT),
+        root: optional(&document.root, |&root| within("root", root, 1, u32::MAX))?,
+        nodes: nodes(&document.node)?,
+    })
+}
+
+fn arena(size: &str) -> Result<u64, String> {
+    let bytes = parse_size(size).map_err(|what| format!("arena: {what}"))?;
+    if bytes < MIN_ARENA_BYTES {
+        return Err(format!(
+            "arena = {size:?} is too small: write at least {:?}",
+            format_size(MIN_ARENA_BYTES)
+        ));
+    }
+    Ok(bytes)
+}
+
+fn nodes(tables: &[Spanned<Node>]) -> Result<Vec<Member>, Wrong> {
+    if tables.is_empty() {
+        return Err((0..0, "no node is listed: add a [[node]] with an address for each".to_owned()));
+    }
+    let mut members: Vec<Member> = Vec::new();
+    for table in tables {
+        let member = member(table.as_ref())?;
+        for other in &members {
+            if other.id == member.id {
+                let what = format!(
+                    "{} and {} are both node {}: give one of them another `id`",
+                    other.address, member.address, member.id
+                );
+                return Err((table.span(), what));
+            }
+            if other.address == member.address {
+                let what = format!(
+                    "node {} and node {} have the same address {}",
+                    other.id, member.id, member.address
+                );
+                return Err((table.span(), format!("{what}: each node needs one of its own")));
+            }
+        }
+        members.push(member);
+    }
+    members.sort_by_key(|member| member.id);
+    Ok(members)
+}
+
+fn member(node: &Node) -> Result<Member, Wrong> {
+    let address = at(&node.address, |text| {
+        text.parse::<IpAddr>().map_err(|_| {
+            format!("address {text:?} is no IP address: write one like \"10.0.0.1\" (no name, no port; the port is the cluster's)")
+        })
+    })?;
+    let given = optional(&node.id, |&id| within("id", id, 1, MAX_NODES as u8))?;
+    let id = match given {
+        Some(id) => NodeId::new(id).ok(),
+        None => node_id_of(address),
+    };
+    let id = id.ok_or_else(|| {
+        (
+            node.address.span(),
+            format!("the last byte of {address} is no node id: give the node an `id` from 1 to 254"),
+        )
+    })?;
+    Ok(Member { id, address })
+}
+
+fn at<T, U>(value: &Spanned<T>, parse: impl FnOnce(&T) -> Result<U, String>) -> Result<U, Wrong> {
+    parse(value.as_ref()).map_err(|what| (value.span(), what))
+}
+
+fn optional<T, U>(
+    value: &Option<Spanned<T>>,
+    parse: impl FnOnce(&T) -> Result<U, String>,
+) -> Result<Option<U>, Wrong> {
+    value.as_ref().map(|value| at(value, parse)).transpose()
+}
+
+fn within<T: TryFrom<i64> + Into<i64> + Copy>(name: &str, value: i64, low: T, high: T) -> Result<T, String> {
+    let (least, most) = (low.into(), high.into());
+    match T::try_from(value) {
+        Ok(number) if (least..=most).contains(&value) => Ok(number),
+        _ => Err(format!("{name} = {value} is out of range: write a whole number from {least} to {most}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Fabric;
+
+    const HEAD: &str = "id = \"ab010203-0405-0607-0809-0a0b0c0d0e0f\"\nkey_file = \"k\"\n";
+
+    fn parse(text: &str) -> Result<Cluster, String> {
+        Cluster::parse(text, Path::new("/etc/kdfs/cluster.toml")).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn defaults_and_the_node_id_rule() {
+        let cluster = parse(&format!(
+            "{HEAD}[[node]]\naddress = \"10.0.0.9\"\n[[node]]\naddress=\"fe80::1\"\nid = 2\n"
+        ))
+        .unwrap();
+        assert_eq!(cluster.key_file, Path::new("/etc/kdfs/k"));
+        assert_eq!((cluster.fabric, cluster.port, cluster.root), (Fabric::Tcp, DEFAULT_PORT, None));
+        assert_eq!(cluster.members().iter().map(|n| n.get()).collect::<Vec<_>>(), [2, 9]);
+        let nine = cluster.nodes[1];
+        assert_eq!(cluster.socket(&nine).to_string(), "10.0.0.9:5336");
+        assert_eq!(cluster.peers_of(cluster.nodes[0].id), [(nine.id, cluster.socket(&nine))]);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let text = format!(
+            "{HEAD}arena = \"64 MiB\"\nport = 7000\nroot = 16777217\n[[node]]\naddress = \"127.0.0.1\"\n[[node]]\naddress = \"127.0.0.2\"\n"
+        );
+        let cluster = parse(&text).unwrap();
+        assert_eq!(cluster.arena_bytes, 64 << 20);
+        assert_eq!(parse(&cluster.to_text()).unwrap(), cluster);
+    }
+
+    #[test]
+    fn every_mistake_is_named_with_its_line_and_remedy() {
+        let node = "[[node]]\naddress = \"10.0.0.1\"\n";
+        let cases = [
+            (format!("{HEAD}colour = 3\n{node}"), 3, "unknown field `colour`"),
+            (format!("{HEAD}{node}weight = 1\n"), 5, "unknown field `weight`"),
+            (format!("{HEAD}fabric = \"ether\"\n{node}"), 3, "this version has \"tcp\""),
+            (format!("{HEAD}arena = \"64 MB\"\n{node}"), 3, "for example \"64 MiB\""),
+            (format!("{HEAD}arena = \"4 KiB\"\n{node}"), 3, "at least \"8 MiB\""),
+            (format!("{HEAD}port = 70000\n{node}"), 3, "from 1 to 65535"),
+            (format!("{HEAD}root = 0\n{node}"), 3, "from 1 to 4294967295"),
+            (format!("{HEAD}{node}{node}"), 5, "both node 1"),
+            (format!("{HEAD}{node}[[node]]\nid = 2\naddress = \"10.0.0.1\"\n"), 5, "the same address"),
+            (format!("{HEAD}{node}id = 255\n"), 5, "from 1 to 254"),
+            (format!("{HEAD}[[node]]\naddress = \"10.0.0.255\"\n"), 4, "give the node an `id`"),
+            (format!("{HEAD}[[node]]\naddress = \"alpha\"\n"), 4, "no IP address"),
+            (HEAD.to_owned(), 1, "add a [[node]]"),
+            (format!("key_file = \"k\"\n{node}"), 1, "missing field `id`"),
+            (format!("id = \"lab\"\nkey_file = \"k\"\n{node}"), 1, "uuidgen"),
+            (
+                format!("{}key_file = \"\"\n{node}", HEAD.lines().next().map(|l| format!("{l}\n")).unwrap()),
+                2,
+                "kddm key new",
+            ),
+            ("id = \n".to_owned(), 1, "see docs/operations.md"),
+        ];
+        for (text, line, part) in cases {
+            let error = parse(&text).expect_err(&text);
+            assert!(error.starts_with(&format!("/etc/kdfs/cluster.toml:{line}: ")), "{error}\n{text}");
+            assert!(error.contains(part), "{error}\n{text}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The contract of every fabric.
+
+use kddm_coherence::{Message, ReadToken};
+use kddm_object::{Incarnation, Location, NodeId, SlotId};
+use std::os::fd::RawFd;
+
+/// A node's end of a fabric.
+///
+/// A peer comes and goes in *sessions*: [`Event::PeerUp`], then messages and READs, then [`Event::PeerDown`]. Nothing
+/// of one session is seen in another. Before the first session, and between two, whatever is sent is dropped and
+/// whatever is read fails.
+///
+/// Who may touch a landing slot: its owner until [`Transport::read`], the fabric until [`Event::ReadDone`] of that
+/// token has been polled, then its owner again; also after a failure.
+pub trait Transport: Send {
+    /// Sends a message: reliable and in order per peer, as long as the session lasts. To a peer that is down, or to
+    /// this node itself, it is dropped: PeerDown was or will be reported.
+    fn send(&mut self, to: NodeId, message: &Message);
+
+    /// Reads `length` bytes at `source` into the slot `landing`. Completes exactly once, good or failed, also when
+    /// the peer goes; before the session's PeerDown. Not ordered with messages.
+    fn read(&mut self, token: ReadToken, source: Location, landing: SlotId, length: u32);
+
+    /// Hands everything queued to the network.
+    fn flush(&mut self);
+
+    /// Appends what has happened. Never blocks.
+    fn poll(&mut self, events: &mut Vec<Event>);
+
+    /// Readable when [`Transport::poll`] has something to do; `None` if somebody drives the fabric by hand.
+    fn descriptor(&self) -> Option<RawFd>;
+
+    /// What was moved so far.
+    fn counters(&self) -> Counters;
+
+    /// Every configured peer, by id: whether it is there and, if not, why.
+    fn peers(&self) -> Vec<PeerState>;
+
+    /// Ends all sessions in good order: peers learn it at once. Nothing can be sent or read afterwards, and READs under
+    /// way complete as failed with the next poll.
+    fn disconnect(&mut self);
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A message.
+    Message(NodeId, Message),
+    /// A READ landed, or failed: nothing is written to its slot any more.
+    ReadDone(ReadToken, bool),
+    /// A session with a peer begins, in this life of it.
+    PeerUp(NodeId, Incarnation),
+    /// The session with a peer has ended.
+    PeerDown {
+        /// The peer.
+        node: NodeId,
+        /// Whether its process is known to have ended or to have closed the session itself; otherwise it is silent.
+        certain: bool,
+        /// What was seen, for people.
+        reason: String,
+    },
+    /// Somebody was not let in, or did not let us in: wrong key, version, cluster, id, root. Once per change of the reason.
+    Refused {
+        /// The peer, if it is known which.
+        node: Option<NodeId>,
+        /// What, where, what to do.
+        reason: String,
+    },
+}
+
+/// What a fabric has moved since it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Messages sent.
+    pub messages_sent: u64,
+    /// Messages received.
+    pub messages_received: u64,
+    /// READs that this node issued.
+    pub reads_issued: u64,
+    /// READs of those that failed.
+    pub reads_failed: u64,
+    /// READs of this node's memory that peers were answered.
+    pub reads_served: u64,
+    /// Bytes handed to the network, everything included.
+    pub bytes_sent: u64,
+    /// Bytes that came from the network, everything included.
+    pub bytes_received: u64,
+}
+
+/// A configured peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerState {
+    /// Its id.
+    pub node: NodeId,
+    /// Its life, while a session with it lasts.
+    pub up: Option<Incarnation>,
+    /// Why there is no session; empty while there is one.
+    pub reason: String,
+}
