@@ -137,12 +137,16 @@ pub enum Body {
         /// Retain a valid copy even if it is not the named one.
         keep: bool,
     },
-    /// sharer → requester: dropped.
+    /// sharer → requester: dropped. Also home → requester, for a sharer that died.
     Ack {
         /// The transaction.
         seq: Seq,
-        /// The slot that the sender keeps readable until FETCHED(seq), if it was the named owner.
+        /// Who dropped its copy.
+        of: NodeId,
+        /// The slot that the sender keeps readable until FETCHED(seq), if it has one.
         retained: Option<Location>,
+        /// The transaction for which that slot was first kept: the highest has the newest bytes.
+        since: Seq,
     },
     /// home → exclusive owner.
     Recall {

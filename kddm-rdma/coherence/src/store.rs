@@ -15,6 +15,9 @@ pub trait Store {
     /// Takes the slot out of the index; its bytes stay readable by peers until it is released.
     fn retain(&mut self, slot: SlotId);
 
+    /// Puts a retained slot back into the index: it is a copy again.
+    fn restore(&mut self, slot: SlotId);
+
     /// Makes the slot free. Nobody holds it, no READ to or from it is under way.
     fn release(&mut self, slot: SlotId);
 
