@@ -1,1 +1,3 @@
+//! `kddm-bench`: alternation, trees and latencies by hand, and the demo.
+#![forbid(unsafe_code)]
 fn main() {}

@@ -1,0 +1,16 @@
+//! Programs that show kDDM and kDFS at work and measure them beside their floors.
+//!
+//! The parts are a library so that the cluster tests drive the same code that `make demo` shows.
+#![deny(unsafe_code)]
+
+pub mod alternate;
+pub mod demo;
+pub mod fs_latency;
+pub mod interrupt;
+pub mod object_latency;
+pub mod playground;
+pub mod programs;
+pub mod progress;
+pub mod random;
+pub mod report;
+pub mod tree;

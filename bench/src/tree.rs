@@ -1,0 +1,9 @@
+//! A real source tree: chosen on this machine, copied through one directory, compared through another.
+
+mod choose;
+mod compare;
+mod copy;
+
+pub use choose::{Tree, stage};
+pub use compare::compare;
+pub use copy::copy;
