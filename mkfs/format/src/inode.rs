@@ -122,7 +122,8 @@ pub struct Inode {
     pub parent: U32,
     /// Directory: its parent's generation.
     pub parent_generation: U32,
-    reserved_a: U32,
+    /// Files: pages from this one on have not been written since the last truncation before them, they are zeros.
+    pub written_pages: U32,
     /// Device files: the device.
     pub rdev: U64,
     /// Bytes; of a symbolic link: of its target.
@@ -144,7 +145,7 @@ pub struct Inode {
 
 assert_layout!(Inode, INODE_SIZE, {
     magic: 0, version: 4, depth: 6, flags: 7, checksum: 8, inode: 12, generation: 16, mode: 20, nlink: 24,
-    uid: 28, gid: 32, parent: 36, parent_generation: 40, reserved_a: 44, rdev: 48, size: 56, blocks: 64,
+    uid: 28, gid: 32, parent: 36, parent_generation: 40, written_pages: 44, rdev: 48, size: 56, blocks: 64,
     entries: 72, atime: 80, mtime: 92, ctime: 104, btime: 116, reserved: 128,
 });
 
@@ -166,7 +167,7 @@ impl Inode {
             gid: 0.into(),
             parent: 0.into(),
             parent_generation: 0.into(),
-            reserved_a: 0.into(),
+            written_pages: 0.into(),
             rdev: 0.into(),
             size: 0.into(),
             blocks: 0.into(),

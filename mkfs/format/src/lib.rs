@@ -8,6 +8,9 @@
 //! magic, version, checksum and fields have been checked. Nothing here does IO.
 #![forbid(unsafe_code)]
 
+pub mod bitmap;
+mod checksum;
+pub mod directory;
 mod error;
 mod inode;
 mod layout;
