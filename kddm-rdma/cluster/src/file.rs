@@ -75,7 +75,7 @@ impl Key {
         }
         let mut bytes = Vec::new();
         (&mut opened).take(1024).read_to_end(&mut bytes).map_err(read)?;
-        let key = str::from_utf8(&bytes).ok().and_then(Key::parse);
+        let key = std::str::from_utf8(&bytes).ok().and_then(Key::parse);
         key.ok_or_else(|| ClusterError::KeyText { file: file.to_owned() })
     }
 
