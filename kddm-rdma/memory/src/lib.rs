@@ -1,1 +1,31 @@
-//! A node's registered memory: slabs, slots, the object index, hits
+//! A node's registered memory: slabs, slots, the object index, hits.
+//!
+//! ```text
+//! Arena ── index      (set, object) → slot              lookups take no lock
+//!       ── slabs      memfd, mapped ── bytes of slots
+//!                     private       ── control blocks   state word, tag
+//!       ── pool       free slots by class               under the arena's lock
+//! ```
+//!
+//! 1. A slot belongs to a tenant in odd generations and is free in even ones; its word carries the generation.
+//! 2. Words change by compare-and-swap with `kddm-object`'s pure transitions, generations by allocate and release alone.
+//! 3. What a thread may do with a slot's bytes is what the word says: nothing else locks them.
+//! 4. Slabs, once mapped, stay mapped: any slot number, however stale, leads to memory that exists.
+//!
+//! The hits' orderings are explained in `control.rs`, the index's in `index.rs`.
+
+mod arena;
+mod bytes;
+mod control;
+mod error;
+mod hit;
+mod index;
+mod pool;
+mod slab;
+mod usage;
+mod victims;
+
+pub use arena::{Arena, ArenaConfig};
+pub use error::MemoryError;
+pub use hit::Miss;
+pub use usage::{ClassUsage, Usage};

@@ -10,15 +10,27 @@ pub const MAX_OBJECT_SIZE: u32 = 1 << 20;
 /// objects of size 0 (locks) take a slot of the first.
 pub const SLOT_SIZES: [u32; 6] = [64, 256, 1024, 4096, 65536, 1 << 20];
 
-/// One slab: a memfd of its own, cut into slots of one class.
-pub const SLAB_SIZE: usize = 4 << 20;
+/// Smallest slab (a memfd of its own, cut into slots of one class): small arenas need several for their size classes.
+pub const SLAB_MIN: usize = 64 << 10;
+
+/// Largest slab: as many of the smallest slots as 16 bits can number.
+pub const SLAB_MAX: usize = 4 << 20;
 
 /// Objects up to this size ride in GRANT and HAND instead of being READ.
 pub const INLINE_MAX: usize = 256;
 
-const _: () = assert!(SLOT_SIZES[0] as usize * (1 << 16) >= SLAB_SIZE, "a slot index has 16 bits");
+const _: () = assert!(SLOT_SIZES[0] as usize * (1 << 16) >= SLAB_MAX, "a slot index has 16 bits");
 const _: () = assert!(SLOT_SIZES[SLOT_SIZES.len() - 1] == MAX_OBJECT_SIZE);
-const _: () = assert!(SLAB_SIZE as u32 % MAX_OBJECT_SIZE == 0);
+const _: () = assert!(SLAB_MIN.is_power_of_two() && SLAB_MAX.is_power_of_two() && SLAB_MIN <= SLAB_MAX);
+const _: () = assert!(SLAB_MAX as u32 % MAX_OBJECT_SIZE == 0);
+const _: () = {
+    let mut class = 0;
+    while class < SLOT_SIZES.len() {
+        assert!(SLOT_SIZES[class].is_power_of_two(), "slots tile a slab");
+        assert!(class == 0 || SLOT_SIZES[class - 1] < SLOT_SIZES[class], "ascending");
+        class += 1;
+    }
+};
 
 /// The index in [`SLOT_SIZES`] of the class for objects of `size` bytes; `None` if no class holds it.
 pub fn size_class(size: u32) -> Option<usize> {

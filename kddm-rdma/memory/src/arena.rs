@@ -1,0 +1,248 @@
+//! The arena: slots given to objects and taken back, by the engine.
+
+use crate::control::{Control, tenanted};
+use crate::index::{Fingerprint, Index, Writer};
+use crate::pool::Pool;
+use crate::slab::{Mapping, Slab};
+use crate::{MemoryError, Miss};
+use kddm_object::limits::{SLAB_MAX, SLAB_MIN, SLOT_SIZES, size_class};
+use kddm_object::{Generation, ObjectKey, SlotId, Word};
+use parking_lot::Mutex;
+use std::os::fd::OwnedFd;
+
+/// How large an arena is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArenaConfig {
+    /// Bytes of objects, at most.
+    pub bytes: usize,
+    /// Bytes of a slab: a power of two from 64 KiB to 4 MiB. Objects larger than a slab find no place.
+    pub slab_bytes: usize,
+}
+
+impl ArenaConfig {
+    /// An arena of `bytes`, in 16 slabs or more: of 1 to 4 MiB, or smaller if there would be fewer than 16.
+    pub fn new(bytes: usize) -> ArenaConfig {
+        let sixteenth = (bytes / 16).max(1);
+        let slab_bytes = (1usize << sixteenth.ilog2()).clamp(SLAB_MIN, SLAB_MAX);
+        ArenaConfig { bytes, slab_bytes }
+    }
+}
+
+/// A node's memory. Any thread may call anything at any time; hits take no lock.
+pub struct Arena {
+    config: ArenaConfig,
+    slabs: Box<[Slab]>,
+    /// Control blocks per slab.
+    controls: usize,
+    pub(crate) index: Index,
+    pub(crate) state: Mutex<State>,
+}
+
+/// What changes under the lock.
+pub(crate) struct State {
+    pub(crate) pool: Pool,
+    pub(crate) writer: Writer,
+    pub(crate) mappings: Vec<Mapping>,
+    pub(crate) trouble: Option<MemoryError>,
+}
+
+impl Arena {
+    /// An arena, with its first slab, so that a kernel that gives none says so now.
+    ///
+    /// # Errors
+    /// Sizes that are not possible, or the kernel's refusal.
+    pub fn new(config: ArenaConfig) -> Result<Arena, MemoryError> {
+        let ArenaConfig { bytes, slab_bytes } = config;
+        if !slab_bytes.is_power_of_two() || !(SLAB_MIN..=SLAB_MAX).contains(&slab_bytes) {
+            return Err(MemoryError::SlabSize(slab_bytes));
+        }
+        let limit = bytes / slab_bytes;
+        if !(1..=usize::from(u16::MAX)).contains(&limit) {
+            return Err(MemoryError::ArenaSize { bytes, slab_bytes });
+        }
+        let slabs: Box<[Slab]> = (0..limit).map(|_| Slab::missing()).collect();
+        let mut first = Mapping::new(0, slab_bytes)?;
+        slabs[0].publish(&mut first);
+        let (index, writer) = Index::new();
+        let pool = Pool::new(slab_bytes, limit);
+        let state = Mutex::new(State { pool, writer, mappings: vec![first], trouble: None });
+        let controls = slab_bytes / SLOT_SIZES[0] as usize;
+        Ok(Arena { config, slabs, controls, index, state })
+    }
+
+    /// How large it is.
+    pub fn config(&self) -> ArenaConfig {
+        self.config
+    }
+
+    /// Gives a free slot to `key`, of `size` bytes: its word is [`Word::new`] of a new generation, its bytes are whatever was
+    /// there, and lookups find it. `None` if there is none: unless `reserve` is set, each class keeps its last few slots.
+    pub fn allocate(&self, key: ObjectKey, size: u32, reserve: bool) -> Option<SlotId> {
+        let class = size_class(size)?;
+        let state = &mut *self.state.lock();
+        if let Some(old) = self.lookup(key) {
+            debug_assert!(false, "BUG: {key} has slot {old:?} and got another");
+            self.index.remove(&mut state.writer, Fingerprint::of(key), old);
+        }
+        // Neighbours of a set lie side by side, so that one READ can move many.
+        let before = key.object.checked_sub(1).map(|object| ObjectKey { object, ..key });
+        let near = before.and_then(|before| self.lookup(before)).and_then(after);
+        let State { pool, writer, mappings, trouble } = state;
+        let slot = pool.take(class, reserve, near, |slab, new| {
+            self.cut(slab, class, new, mappings).map_err(|error| *trouble = Some(error)).is_ok()
+        })?;
+        let control = self.known(slot);
+        control.occupy(key);
+        if !self.index.insert(writer, Fingerprint::of(key), slot) {
+            let freed = control.vacate();
+            debug_assert!(freed.is_ok(), "BUG: {slot:?} was held before it had a mode");
+            pool.give(slot);
+            return None;
+        }
+        Some(slot)
+    }
+
+    /// Makes slab number `slab` one of `class`.
+    fn cut(
+        &self,
+        slab: u16,
+        class: usize,
+        new: bool,
+        mappings: &mut Vec<Mapping>,
+    ) -> Result<(), MemoryError> {
+        let place = &self.slabs[usize::from(slab)];
+        if new && mappings.len() <= usize::from(slab) {
+            let mut mapping = Mapping::new(slab, self.config.slab_bytes)?;
+            place.publish(&mut mapping);
+            mappings.push(mapping);
+        }
+        place.set_class(class);
+        Ok(())
+    }
+
+    /// Takes a slot out of the index, for good; its bytes stay until it is released. Its mode must be *none* by now, or a
+    /// thread that has just looked it up may still take a hold.
+    pub fn retain(&self, slot: SlotId) {
+        let state = &mut *self.state.lock();
+        self.forget(state, slot);
+    }
+
+    /// Makes a slot free: its generation ends. Nobody holds it (else it is left as it is), no READ to or from it is under way.
+    pub fn release(&self, slot: SlotId) {
+        let state = &mut *self.state.lock();
+        self.forget(state, slot);
+        match self.known(slot).vacate() {
+            Ok(()) => state.pool.give(slot),
+            Err(word) => debug_assert!(false, "BUG: {slot:?} was released with word {word:?}"),
+        }
+    }
+
+    fn forget(&self, state: &mut State, slot: SlotId) {
+        if let Some(key) = self.known(slot).tenant() {
+            self.index.remove(&mut state.writer, Fingerprint::of(key), slot);
+        }
+    }
+
+    /// The slot's generation.
+    ///
+    /// # Panics
+    /// As [`Arena::load`].
+    pub fn generation(&self, slot: SlotId) -> Generation {
+        self.load(slot).generation()
+    }
+
+    /// The slot's state word.
+    ///
+    /// # Panics
+    /// If the arena never gave out such a slot: a bug of the caller, for slots named by peers go through
+    /// [`Arena::copy_out`] and [`Arena::slot_size`] alone.
+    #[inline]
+    pub fn load(&self, slot: SlotId) -> Word {
+        self.known(slot).word()
+    }
+
+    /// Swaps the state word if it is still `old`. Words are changed only by [`Word`]'s transitions: the bytes of a hold
+    /// are the holder's because nobody else has swapped the hold away.
+    ///
+    /// # Errors
+    /// The word as it is now.
+    ///
+    /// # Panics
+    /// As [`Arena::load`].
+    pub fn swap(&self, slot: SlotId, old: Word, new: Word) -> Result<(), Word> {
+        debug_assert_eq!(
+            old.generation(),
+            new.generation(),
+            "BUG: generations change by allocate and release"
+        );
+        self.known(slot).swap(old, new)
+    }
+
+    /// Whose bytes the slot has (also if it is retained), or `None` if it is free or there is no such slot.
+    pub fn key_of(&self, slot: SlotId) -> Option<ObjectKey> {
+        self.control(slot)?.tenant()
+    }
+
+    /// The size of a slot that has a tenant; `None` if it is free or there is no such slot.
+    pub fn slot_size(&self, slot: SlotId) -> Option<u32> {
+        let word = self.control(slot)?.word();
+        tenanted(word.generation()).then(|| self.slabs[usize::from(slot.slab())].slot_size() as u32)
+    }
+
+    /// The memfd of a slab, for who may map it.
+    pub fn slab_descriptor(&self, slab: u16) -> Option<std::io::Result<OwnedFd>> {
+        let state = self.state.lock();
+        Some(state.mappings.get(usize::from(slab))?.descriptor().try_clone_to_owned())
+    }
+
+    /// The control block of a slot that a caller in this process was given.
+    #[inline]
+    pub(crate) fn known(&self, slot: SlotId) -> &Control {
+        match self.control(slot) {
+            Some(control) => control,
+            None => unknown(slot),
+        }
+    }
+
+    /// The control block of any slot.
+    #[inline]
+    pub(crate) fn control(&self, slot: SlotId) -> Option<&Control> {
+        let first = self.slabs.get(usize::from(slot.slab()))?.controls()?;
+        if usize::from(slot.index()) >= self.controls {
+            return None;
+        }
+        // SAFETY: a published slab has `self.controls` blocks from `first` on, in a mapping that lives as long as the arena; the
+        // index is below that. All zeros is a valid block, and blocks are changed through atomics only.
+        Some(unsafe { first.add(usize::from(slot.index())).as_ref() })
+    }
+
+    /// The slab of a slot.
+    #[inline]
+    pub(crate) fn slab(&self, slot: SlotId) -> Option<&Slab> {
+        self.slabs.get(usize::from(slot.slab()))
+    }
+}
+
+#[cold]
+fn unknown(slot: SlotId) -> ! {
+    panic!("BUG: {slot:?} is no slot of this arena")
+}
+
+fn after(slot: SlotId) -> Option<SlotId> {
+    slot.index().checked_add(1).map(|index| SlotId::new(slot.slab(), index))
+}
+
+impl std::fmt::Debug for Arena {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Arena").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl From<kddm_object::Refused> for Miss {
+    fn from(refused: kddm_object::Refused) -> Miss {
+        match refused {
+            kddm_object::Refused::Mode => Miss::Mode,
+            kddm_object::Refused::Busy => Miss::Busy,
+        }
+    }
+}

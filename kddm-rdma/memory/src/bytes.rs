@@ -1,0 +1,127 @@
+//! The bytes of a slot: for its holders as slices, for READs of peers as copies that may race with anything.
+
+use crate::Arena;
+use crate::control::tenanted;
+use kddm_object::{Generation, SlotId};
+use std::ptr::NonNull;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::{AtomicU64, fence};
+
+/// READs copy by words of this many bytes. Slots are made of whole ones.
+const WORD: usize = size_of::<u64>();
+
+impl Arena {
+    /// The first `length` bytes of a slot.
+    ///
+    /// # Panics
+    /// If the slot is shorter, or none of this arena.
+    ///
+    /// # Safety
+    /// For as long as the slice lives, the caller has a hold, or is the engine with a slot that nobody holds exclusively;
+    /// nothing is copied in.
+    #[inline]
+    pub unsafe fn bytes(&self, slot: SlotId, length: usize) -> &[u8] {
+        let first = self.start(slot, length);
+        // SAFETY: `start` has checked that the bytes are in the slab's mapping, which lives as long as the arena; nobody writes them
+        // (the caller's promise).
+        unsafe { std::slice::from_raw_parts(first.as_ptr(), length) }
+    }
+
+    /// The first `length` bytes of a slot, to be changed.
+    ///
+    /// # Panics
+    /// As [`Arena::bytes`].
+    ///
+    /// # Safety
+    /// For as long as the slice lives, the caller has the exclusive hold, or is the engine with a slot that nobody holds;
+    /// nothing is copied in, and no READ that its requester will believe is served from the slot.
+    #[inline]
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn bytes_mut(&self, slot: SlotId, length: usize) -> &mut [u8] {
+        let first = self.start(slot, length);
+        // SAFETY: as in `bytes`; nobody else reads or writes them (the caller's promise).
+        unsafe { std::slice::from_raw_parts_mut(first.as_ptr(), length) }
+    }
+
+    #[inline]
+    fn start(&self, slot: SlotId, length: usize) -> NonNull<u8> {
+        match self.range(slot, 0, length) {
+            Some(first) => first,
+            None => panic!("BUG: {slot:?} does not have {length} bytes"),
+        }
+    }
+
+    /// The byte at `offset` of a slot that has `length` bytes from there on.
+    #[inline]
+    fn range(&self, slot: SlotId, offset: usize, length: usize) -> Option<NonNull<u8>> {
+        let slab = self.slab(slot)?;
+        let size = slab.slot_size();
+        let start = usize::from(slot.index()) * size;
+        if start >= self.config().slab_bytes || offset.checked_add(length)? > size {
+            return None;
+        }
+        // SAFETY: sizes of slots divide the size of a slab, so the slot ends within the slab too, whose mapping is that long.
+        Some(unsafe { slab.bytes()?.add(start + offset) })
+    }
+
+    /// Serves a peer's READ: copies the first bytes of a slot, as many as fit `into`. False, with anything in `into`, if the
+    /// slot does not exist, is shorter, or is not in that generation from the first byte to the last.
+    ///
+    /// Like a NIC it asks nobody: bytes that are being written come torn, and the protocol knows which READs to believe. Every
+    /// access is atomic, so that a race with [`Arena::copy_in`] has a defined meaning; a race with a holder's plain writes is the one
+    /// that any one-sided READ has, and its bytes are not believed.
+    #[must_use]
+    pub fn copy_out(&self, slot: SlotId, generation: Generation, into: &mut [u8]) -> bool {
+        let Some(control) = self.control(slot) else { return false };
+        if control.word().generation() != generation || !tenanted(generation) {
+            return false;
+        }
+        let Some(words) = self.words(slot, 0, into.len()) else { return false };
+        for (word, part) in words.iter().zip(into.chunks_mut(WORD)) {
+            let bytes = word.load(Relaxed).to_ne_bytes();
+            part.copy_from_slice(&bytes[..part.len()]);
+        }
+        // The loads above come before the one below: if the slot was given away meanwhile, the generation tells.
+        fence(Acquire);
+        control.word().generation() == generation
+    }
+
+    /// Copies `from` into a slot at `offset`: a READ that lands, or bytes that rode in a message. False, and nothing is changed,
+    /// if the slot is free, is held, or has not that many bytes there.
+    #[must_use]
+    pub fn copy_in(&self, slot: SlotId, offset: usize, from: &[u8]) -> bool {
+        let Some(word) = self.control(slot).map(|control| control.word()) else { return false };
+        if word.held() || !tenanted(word.generation()) {
+            return false;
+        }
+        let Some(words) = self.words(slot, offset, from.len()) else { return false };
+        let mut skip = offset % WORD;
+        let mut rest = from;
+        for word in words {
+            let (part, after) = rest.split_at(rest.len().min(WORD - skip));
+            if part.len() == WORD {
+                let mut whole = [0; WORD];
+                whole.copy_from_slice(part);
+                word.store(u64::from_ne_bytes(whole), Relaxed);
+            } else {
+                let mut bytes = word.load(Relaxed).to_ne_bytes();
+                bytes[skip..skip + part.len()].copy_from_slice(part);
+                // One READ lands in a slot at a time, so nothing is written between load and store.
+                word.store(u64::from_ne_bytes(bytes), Relaxed);
+            }
+            (skip, rest) = (0, after);
+        }
+        true
+    }
+
+    /// The words that contain `length` bytes of a slot from `offset` on.
+    fn words(&self, slot: SlotId, offset: usize, length: usize) -> Option<&[AtomicU64]> {
+        self.range(slot, offset, length)?;
+        let first = offset / WORD;
+        let count = (offset + length).div_ceil(WORD) - first;
+        let start = self.range(slot, first * WORD, 0)?;
+        // SAFETY: the bytes are in the slot (the first `range`) and slots begin and end at multiples of 64, so the words around them
+        // are in it too, aligned, in a mapping that lives as long as the arena. Any bytes are a valid AtomicU64.
+        Some(unsafe { std::slice::from_raw_parts(start.as_ptr().cast::<AtomicU64>(), count) })
+    }
+}

@@ -1,0 +1,125 @@
+//! The private control block of a slot: its state word and whose bytes it holds.
+//!
+//! **Orderings.** The word decides everything; the tag is read beside it.
+//! - A tenancy begins: tag (Release), then the word of the new generation with mode *none* (Release). Nobody can hold it
+//!   before the engine swaps a mode in (Release), after the bytes are there.
+//! - A hit loads the word (Acquire), so it sees the tag of that tenancy or of a later one, then reads the tag (Acquire: if it
+//!   is a later one, the later word is visible too and the swap below fails), then swaps the word it loaded (Acquire: it
+//!   sees the bytes that the last put or the engine published). The word carries the generation, so the swap succeeds only
+//!   within the tenancy whose tag was compared: a hold never lands on another tenant and nothing has to be withdrawn.
+//!   (A generation comes again after 2^31 tenancies of one slot; no thread sleeps that long between two instructions.)
+//! - A put swaps with Release: its reads and writes come before whatever the next holder, or the engine, does.
+//! - Revocation needs no fence: "revoked" and "held" are bits of one word, so either the engine sees the hold or the holder
+//!   sees the revocation.
+
+use kddm_object::{Generation, Hold, ObjectKey, Refused, Release, SetId, Word};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release as Publish};
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+/// A control block. All zeros is a free slot of generation 0.
+#[repr(C, align(32))]
+pub(crate) struct Control {
+    word: AtomicU64,
+    set: AtomicU64,
+    object: AtomicU32,
+}
+
+const _: () = assert!(size_of::<Control>() == 32, "two to a cache line, none across two");
+
+/// Why a hold was not taken.
+pub(crate) enum Missed {
+    /// The word says so.
+    Refused(Refused),
+    /// The slot went to another tenant meanwhile.
+    Gone,
+}
+
+impl Control {
+    /// The state word.
+    #[inline]
+    pub(crate) fn word(&self) -> Word {
+        Word(self.word.load(Acquire))
+    }
+
+    /// Whether the bytes are `key`'s. Meaningful together with a word that was loaded before.
+    #[inline]
+    pub(crate) fn is(&self, key: ObjectKey) -> bool {
+        self.object.load(Acquire) == key.object && self.set.load(Acquire) == key.set.0
+    }
+
+    /// Whose bytes these are, or `None` if the slot is free.
+    pub(crate) fn tenant(&self) -> Option<ObjectKey> {
+        loop {
+            let word = self.word();
+            let key = ObjectKey::new(SetId(self.set.load(Acquire)), self.object.load(Acquire));
+            if self.word().generation() == word.generation() {
+                return tenanted(word.generation()).then_some(key);
+            }
+        }
+    }
+
+    /// Gives the free slot to `key`. Only one thread at a time (the arena's lock).
+    pub(crate) fn occupy(&self, key: ObjectKey) -> Generation {
+        let generation = self.word().generation().next();
+        debug_assert!(tenanted(generation), "BUG: a slot with a tenant was given away");
+        self.set.store(key.set.0, Publish);
+        self.object.store(key.object, Publish);
+        self.word.store(Word::new(generation).0, Publish);
+        generation
+    }
+
+    /// Ends the tenancy, unless somebody holds the slot or it is free already; then nothing is changed.
+    pub(crate) fn vacate(&self) -> Result<(), Word> {
+        let mut word = self.word();
+        loop {
+            if word.held() || !tenanted(word.generation()) {
+                return Err(word);
+            }
+            match self.swap(word, Word::new(word.generation().next())) {
+                Ok(()) => return Ok(()),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Swaps the word if it is `old`.
+    #[inline]
+    pub(crate) fn swap(&self, old: Word, new: Word) -> Result<(), Word> {
+        self.word.compare_exchange(old.0, new.0, AcqRel, Acquire).map(drop).map_err(Word)
+    }
+
+    /// Takes a hold in the tenancy of `seen`.
+    #[inline]
+    pub(crate) fn hold(&self, seen: Word, hold: Hold) -> Result<(), Missed> {
+        let mut word = seen;
+        loop {
+            let held = word.hold(hold).map_err(Missed::Refused)?;
+            match self.word.compare_exchange_weak(word.0, held.0, Acquire, Relaxed) {
+                Ok(_) => return Ok(()),
+                Err(now) => word = Word(now),
+            }
+            if word.generation() != seen.generation() {
+                return Err(Missed::Gone);
+            }
+        }
+    }
+
+    /// Ends a hold. `None` if there is no such hold.
+    #[inline]
+    pub(crate) fn put(&self, hold: Hold) -> Option<Release> {
+        let mut word = Word(self.word.load(Relaxed));
+        loop {
+            let (left, told) = word.release(hold)?;
+            match self.word.compare_exchange_weak(word.0, left.0, Publish, Relaxed) {
+                Ok(_) => return Some(told),
+                Err(now) => word = Word(now),
+            }
+        }
+    }
+}
+
+/// Slots are tenanted in odd generations and free in even ones, so that neither a location nor a prepared swap outlives the
+/// tenancy by even an instant.
+pub(crate) const fn tenanted(generation: Generation) -> bool {
+    generation.0 % 2 == 1
+}
