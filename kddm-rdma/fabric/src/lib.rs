@@ -4,5 +4,6 @@
 #![forbid(unsafe_code)]
 
 mod transport;
+pub mod wire;
 
 pub use transport::{Counters, Event, PeerState, Transport};

@@ -43,6 +43,7 @@ pub trait Transport: Send {
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // a message is not boxed: nothing is allocated on its way
 pub enum Event {
     /// A message.
     Message(NodeId, Message),

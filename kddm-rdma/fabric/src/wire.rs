@@ -1,0 +1,84 @@
+//! [`Message`] ⇄ bytes: fixed layouts, little-endian, nothing optional.
+//!
+//! A message is a [`Head`] of 40 bytes, the body of its kind, and, in GRANT and HAND whose source is *bytes*, those
+//! bytes (at most [`INLINE_MAX`]). All lengths in bytes:
+//!
+//! ```text
+//! head    0 kind | 1 zero | 2..4 length of the whole message | 4..8 view | 8..16 incarnation | 16..24 clock
+//!         24..32 set | 32..36 object | 36..40 zero
+//!
+//! kind  message     sender → receiver         body
+//!  1    REQ         requester → home          0..4 rid | 4 request kind | 5 first touch | 6 flags: 1 try, 2 have | 7 zero
+//!                                             8..16 seen | 16..28 hint
+//!  2    GRANT       home → requester          0..4 rid | 4..8 seq | 8 source | 9 exclusive | 10 owner or 0 | 11 zero
+//!                                             12..24 location | 24..56 acks | 56.. bytes
+//!  3    NACK        home → requester          0..4 rid | 4 why | 5 node or 0 | 6..8 zero | 8..12 errno
+//!  4    FINISHED    home → requester          0..4 rid
+//!  5    INV         home → sharer             0..4 seq | 4..8 after | 8 requester | 9 keep | 10..12 zero
+//!  6    ACK         sharer → requester        0..4 seq | 4..8 since | 8 of | 9..12 zero | 12..24 retained
+//!  7    RECALL      home → owner              0..4 seq | 4..8 rid | 8..12 after | 12 recall kind | 13 requester | 14 try | 15 zero
+//!  8    REFUSED     owner → home              0..4 seq
+//!  9    HAND        holder → requester        0..4 seq | 4..8 rid | 8 source | 9 exclusive | 10..12 zero | 12..24 location | 24.. bytes
+//! 10    SHARED      holder → home             0..4 seq | 4..16 location
+//! 11    DONE        requester → home          0..4 seq | 4..16 location
+//! 12    FETCHED     new owner → old owner     0..4 seq
+//! 13    EVICT       owner → home
+//! 14    DRAIN       home → copyset            0..4 seq | 4..8 after
+//! 15    DRAINED     copyset → home            0..4 seq
+//! 16    FREE        home → old owner          0..4 seq
+//! 17    RETRY       home → requester          0..4 rid | 4..8 seq
+//! 18    RETRYING    requester → home          0..4 rid | 4..8 seq
+//! 19    RESTORE     home → holder             0..4 seq
+//!
+//! location (12): 0 node | 1..4 zero | 4..8 slot | 8..12 generation; twelve zeros where there is none
+//! acks (32): a bit a node, lowest first; bits 0 and 255 are zero
+//! source: 0 own copy, 1 READ the location, 2 the bytes that follow, 3 make
+//! ```
+//!
+//! Numbers of kinds that are retired stay reserved. There is one encoding of each message: zeros are zeros, flags are
+//! 0 or 1, the length is exact; anything else is a [`WireError`]. Only syntax is checked here: whether a message makes
+//! sense is for the core to say.
+
+mod body;
+mod decode;
+mod encode;
+
+pub use decode::{WireError, decode};
+pub use encode::encode;
+
+use kddm_object::limits::INLINE_MAX;
+
+/// Bytes of the head.
+pub const HEAD_BYTES: usize = size_of::<body::Head>();
+
+/// The longest message: a GRANT with inline bytes.
+pub const MAX_BYTES: usize = HEAD_BYTES + size_of::<body::Grant>() + INLINE_MAX;
+
+/// The number of a message's kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[allow(missing_docs)] // the table above
+pub enum Kind {
+    Request = 1,
+    Grant = 2,
+    Nack = 3,
+    Finished = 4,
+    Invalidate = 5,
+    Ack = 6,
+    Recall = 7,
+    Refused = 8,
+    Hand = 9,
+    Shared = 10,
+    Done = 11,
+    Fetched = 12,
+    Evict = 13,
+    Drain = 14,
+    Drained = 15,
+    Free = 16,
+    Retry = 17,
+    Retrying = 18,
+    Restore = 19,
+}
+
+#[cfg(test)]
+mod tests;
