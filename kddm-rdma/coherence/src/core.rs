@@ -1,6 +1,14 @@
-//! The core. (being written)
-use crate::{Effect, Input, Store};
-use kddm_object::{Incarnation, NodeId, ObjectKey};
+//! The core: its state, and the door through which everything enters.
+
+use crate::collect::Kept;
+use crate::copy::{LocalCopy, Purpose};
+use crate::home::Entry;
+use crate::table::Table;
+use crate::{Asked, Body, Effect, Input, Message, OpError, OpId, Operation, ReadToken, Store};
+use kddm_object::{
+    Incarnation, Location, Mode, NodeId, ObjectKey, Rid, Seq, SetPolicy, SlotId, ViewId, Word,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What a core is told at birth.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,25 +25,297 @@ pub struct Config {
     pub unsound_keep_copies: bool,
 }
 
-/// The protocol's state on one node.
+/// The protocol's state on one node: its copies, and the directory of the objects that have their home here.
+///
+/// Invariants, for every object, over all nodes of the view (checked by the model and the random schedules):
+/// 1. a node whose word is exclusive is the only one whose word is not `None`;
+/// 2. a hold is only ever taken by a swap of a word that allows it;
+/// 3. a node has at most one request outstanding, and at most one order of the home parked;
+/// 4. a slot that a granted READ may still touch is neither released nor written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Core {
-    config: Config,
+    pub(crate) config: Config,
+    pub(crate) view: ViewId,
+    /// The peers that are up, and their lives.
+    pub(crate) up: BTreeMap<NodeId, Incarnation>,
+    pub(crate) copies: Table<ObjectKey, LocalCopy>,
+    pub(crate) entries: Table<ObjectKey, Entry>,
+    pub(crate) dirty: BTreeSet<ObjectKey>,
+    pub(crate) reads: Table<ReadToken, Reading>,
+    /// Removes and syncs under way at their homes.
+    pub(crate) calls: BTreeMap<Rid, (OpId, ObjectKey)>,
+    /// Objects whose request or fill waits for a free slot.
+    pub(crate) starved: VecDeque<ObjectKey>,
+    /// Messages to this node itself, handled before the step ends.
+    loopback: VecDeque<Message>,
+    /// A slot was released in this step.
+    pub(crate) freed: bool,
+    next_rid: Rid,
+    next_seq: Seq,
+    next_read: ReadToken,
+}
+
+/// A READ under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Reading {
+    pub key: ObjectKey,
+    pub landing: SlotId,
+    /// Its request was given up; at its end, that node may release the slot it kept for that transaction.
+    pub abandoned: Option<(NodeId, Seq)>,
+}
+
+/// What a step may touch beside the core.
+pub(crate) struct Context<'a, S> {
+    pub store: &'a mut S,
+    pub effects: &'a mut Vec<Effect>,
+}
+
+impl<S> Context<'_, S> {
+    pub fn complete(&mut self, purpose: Purpose, result: Result<Option<SlotId>, OpError>) {
+        if let Purpose::Hold(op) | Purpose::Prefetch(op) = purpose {
+            self.effects.push(Effect::Complete(op, result));
+        }
+    }
 }
 
 impl Core {
     /// A node that knows no object yet. All peers are down until [`Input::PeerUp`].
-    pub fn new(config: Config) -> Core {
-        Core { config }
+    pub fn new(mut config: Config) -> Core {
+        config.members.sort_unstable();
+        config.members.dedup();
+        Core {
+            config,
+            view: ViewId(1),
+            up: BTreeMap::new(),
+            copies: Table::default(),
+            entries: Table::default(),
+            dirty: BTreeSet::new(),
+            reads: Table::default(),
+            calls: BTreeMap::new(),
+            starved: VecDeque::new(),
+            loopback: VecDeque::new(),
+            freed: false,
+            next_rid: Rid(0),
+            next_seq: Seq(0),
+            next_read: ReadToken(0),
+        }
     }
 
-    /// One step.
+    /// One step: takes `input`, changes words and slots through `store`, appends what is to be done.
     pub fn step<S: Store>(&mut self, input: Input, store: &mut S, effects: &mut Vec<Effect>) {
-        let _ = (input, store, effects, &self.config);
+        let cx = &mut Context { store, effects };
+        match input {
+            Input::Begin(operation) => self.begin(operation, cx),
+            Input::Cancel(key, op) => self.cancel(key, op, cx),
+            Input::Released(key) => self.pump(key, cx),
+            Input::Message(from, message) => self.receive(from, message, cx),
+            Input::ReadDone(token, good) => self.read_done(token, good, cx),
+            Input::LinkerDone(key, reply) => self.linker_done(key, reply, cx),
+            Input::Cleaned(key) => self.cleaned(key, cx),
+            Input::Evict(key) => self.evict(key, None, cx),
+            Input::MemoryFreed => self.freed = true,
+            Input::PeerUp(node, incarnation) => {
+                self.up.insert(node, incarnation);
+            }
+            Input::PeerDown(node) => self.peer_down(node, cx),
+        }
+        self.settle(cx);
     }
 
-    /// The objects homed here that differ, or may differ, from what the device has.
+    /// The objects homed here that differ, or may differ, from what the device has; ascending.
     pub fn dirty(&self) -> impl Iterator<Item = ObjectKey> + '_ {
-        std::iter::empty()
+        self.dirty.iter().copied()
+    }
+
+    /// What this node knows of an object, for people: the copy, and the directory entry if this is the home.
+    pub fn describe(&self, key: ObjectKey) -> String {
+        match (self.copies.get(&key), self.entries.get(&key)) {
+            (None, None) => "nothing known".into(),
+            (Some(copy), None) => format!("copy {copy:?}"),
+            (None, Some(entry)) => format!("entry {entry:?}"),
+            (Some(copy), Some(entry)) => format!("entry {entry:?}; copy {copy:?}"),
+        }
+    }
+
+    /// Whether nothing is under way: no request, no transaction, no order parked, nobody waiting.
+    pub fn is_quiet(&self) -> bool {
+        self.copies.values().all(LocalCopy::is_quiet)
+            && self.entries.values().all(Entry::is_quiet)
+            && self.reads.is_empty()
+            && self.calls.is_empty()
+    }
+
+    fn begin<S: Store>(&mut self, operation: Operation, cx: &mut Context<'_, S>) {
+        let Operation { op, key, asked } = operation;
+        if cx.store.policy(key.set).is_none() {
+            cx.effects.push(Effect::Complete(op, Err(OpError::NoSet(key.set))));
+            return;
+        }
+        match asked {
+            Asked::Hold { .. } | Asked::Prefetch => self.begin_hold(op, key, asked, cx),
+            Asked::Remove => self.begin_call(op, key, crate::RequestKind::Remove, cx),
+            Asked::Sync => self.begin_call(op, key, crate::RequestKind::Sync, cx),
+            Asked::Flush => self.evict(key, Some(op), cx),
+        }
+    }
+
+    fn receive<S: Store>(&mut self, from: NodeId, message: Message, cx: &mut Context<'_, S>) {
+        // A message of an earlier life or view says nothing about this one.
+        if message.view == self.view && self.up.get(&from) == Some(&message.incarnation) {
+            self.handle(from, message, cx);
+        }
+    }
+
+    fn handle<S: Store>(&mut self, from: NodeId, message: Message, cx: &mut Context<'_, S>) {
+        let key = message.key;
+        match message.body {
+            // at the home
+            Body::Request(request) => self.home_request(from, key, request, cx),
+            Body::Done { seq, location } => self.home_done(from, key, seq, location, cx),
+            Body::Shared { seq, location } => self.home_shared(from, key, seq, location, cx),
+            Body::Refused { seq } => self.home_refused(from, key, seq, cx),
+            Body::Evict => self.home_evict(from, key, cx),
+            Body::Drained { seq } => self.home_drained(from, key, seq, cx),
+            Body::Retrying { rid, seq } => self.home_retrying(from, key, rid, seq, cx),
+            // at the requester
+            Body::Grant { rid, seq, source, acks, owner, exclusive } => {
+                self.granted(key, rid, seq, source, acks, owner, exclusive, cx);
+            }
+            Body::Hand { seq, rid, source, exclusive } => {
+                self.granted(key, rid, seq, source, Default::default(), Some(from), exclusive, cx);
+            }
+            Body::Ack { seq, of, retained, since } => {
+                let kept = retained.map(|location| Kept { location, since });
+                self.acked(of, key, seq, kept, cx);
+            }
+            Body::Nack { rid, why } => self.refused(key, rid, why, cx),
+            Body::Finished { rid } => self.finished(rid, Ok(None), cx),
+            Body::Retry { rid, seq } => self.retry(key, rid, seq, cx),
+            // at a holder
+            Body::Invalidate { seq, requester, after, keep } => {
+                self.invalidate(key, seq, requester, after, keep, cx)
+            }
+            Body::Recall { seq, kind, requester, rid, after, try_only } => {
+                self.recall(key, seq, kind, requester, rid, after, try_only, cx);
+            }
+            Body::Drain { seq, after } => self.drain(key, seq, after, cx),
+            Body::Fetched { seq } => self.fetched(key, seq, cx),
+            Body::Free { .. } => self.freed_of_naming(key, cx),
+            Body::Restore { seq } => self.restore(key, seq, cx),
+        }
+    }
+
+    /// Handles what this node said to itself and serves who waited for memory, until nothing is left.
+    fn settle<S: Store>(&mut self, cx: &mut Context<'_, S>) {
+        loop {
+            while let Some(message) = self.loopback.pop_front() {
+                self.handle(self.config.me, message, cx);
+            }
+            if !std::mem::take(&mut self.freed) || self.starved.is_empty() {
+                return;
+            }
+            for key in std::mem::take(&mut self.starved) {
+                self.retry_fill(key, cx);
+                self.retry_land(key, cx);
+                self.pump(key, cx);
+            }
+        }
+    }
+
+    // What the exchanges share.
+
+    pub(crate) fn send<S>(&mut self, to: NodeId, key: ObjectKey, body: Body, cx: &mut Context<'_, S>) {
+        let Config { me, incarnation, .. } = self.config;
+        let message = Message { view: self.view, incarnation, clock: 0, key, body };
+        if to == me {
+            self.loopback.push_back(message);
+        } else if self.up.contains_key(&to) {
+            cx.effects.push(Effect::Send(to, message));
+        }
+    }
+
+    pub(crate) fn is_reachable(&self, node: NodeId) -> bool {
+        node == self.config.me || self.up.contains_key(&node)
+    }
+
+    pub(crate) fn home_of<S: Store>(&self, key: ObjectKey, store: &S) -> Option<(NodeId, SetPolicy)> {
+        let policy = store.policy(key.set)?;
+        Some((policy.home_of(key, &self.config.members)?, policy))
+    }
+
+    pub(crate) fn new_rid(&mut self) -> Rid {
+        self.next_rid = self.next_rid.next();
+        if self.next_rid == Rid(0) {
+            self.next_rid = Rid(1);
+        }
+        self.next_rid
+    }
+
+    pub(crate) fn new_seq(&mut self) -> Seq {
+        self.next_seq = self.next_seq.next();
+        if self.next_seq == Seq(0) {
+            self.next_seq = Seq(1);
+        }
+        self.next_seq
+    }
+
+    pub(crate) fn read<S>(
+        &mut self,
+        key: ObjectKey,
+        source: Location,
+        landing: SlotId,
+        length: u32,
+        cx: &mut Context<'_, S>,
+    ) -> ReadToken {
+        self.next_read = ReadToken(self.next_read.0.wrapping_add(1));
+        self.reads.insert(self.next_read, Reading { key, landing, abandoned: None });
+        if let Some(request) = self.request_mut(key) {
+            request.source = Some(source.node);
+        }
+        cx.effects.push(Effect::Read { token: self.next_read, source, landing, length });
+        self.next_read
+    }
+
+    pub(crate) fn location<S: Store>(&self, slot: SlotId, store: &S) -> Location {
+        Location { node: self.config.me, slot, generation: store.generation(slot) }
+    }
+
+    pub(crate) fn release<S: Store>(&mut self, slot: SlotId, cx: &mut Context<'_, S>) {
+        cx.store.release(slot);
+        self.freed = true;
+    }
+
+    pub(crate) fn starve<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        if !self.starved.contains(&key) {
+            self.starved.push_back(key);
+        }
+        cx.effects.push(Effect::NeedMemory(key));
+    }
+}
+
+/// Changes a word by `change` unless that says no; gives the word as it was and whether it was changed.
+pub(crate) fn swap<S: Store>(
+    store: &mut S,
+    slot: SlotId,
+    change: impl Fn(Word) -> Option<Word>,
+) -> (Word, bool) {
+    let mut old = store.load(slot);
+    loop {
+        let Some(new) = change(old) else { return (old, false) };
+        if new == old {
+            return (old, true);
+        }
+        match store.swap(slot, old, new) {
+            Ok(()) => return (old, true),
+            Err(now) => old = now,
+        }
+    }
+}
+
+/// Sets the mode of a copy, whatever holds it has, and says so.
+pub(crate) fn set_mode<S: Store>(key: ObjectKey, slot: SlotId, mode: Mode, cx: &mut Context<'_, S>) {
+    let (old, _) = swap(cx.store, slot, |word| Some(word.with_mode(mode)));
+    if old.mode() != mode {
+        cx.effects.push(Effect::Changed(key, old.mode(), mode));
     }
 }

@@ -4,12 +4,20 @@
 //! model-checked, simulated and run. `docs/protocol.md` has the message table and the invariants.
 #![forbid(unsafe_code)]
 
+mod collect;
+mod copy;
 mod core;
 mod effect;
 mod error;
+mod evict;
+mod grant;
+mod home;
 mod message;
+mod revoke;
 mod store;
+mod sync;
 mod table;
+mod view;
 
 pub use crate::core::{Config, Core};
 pub use effect::{Asked, Effect, Input, LinkerCall, LinkerReply, OpId, Operation, ReadToken};

@@ -1,0 +1,189 @@
+//! The home takes every copy of an object in: to remove it, to make room, or to find bytes that survived a node.
+
+use crate::core::{Context, Core};
+use crate::home::{Copies, Pending, State, Work};
+use crate::revoke::take_mode;
+use crate::{Body, Effect, LinkerCall, Nack, Request, Store};
+use kddm_object::{Durability, Location, NodeId, NodeSet, ObjectKey, Rid, Seq};
+use smallvec::SmallVec;
+
+/// What a collection is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Then {
+    /// REMOVE by that node.
+    Remove(NodeId, Rid),
+    /// The home's own named copy leaves its memory.
+    Purge,
+    /// A node died; the newest bytes that were kept become the object. Then the request is served, or refused because
+    /// of that node.
+    Salvage(Option<(NodeId, Request)>, Option<Nack>),
+}
+
+/// A slot that a node keeps readable, and since which transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Kept {
+    pub location: Location,
+    pub since: Seq,
+}
+
+impl Core {
+    pub(crate) fn home_remove<S: Store>(
+        &mut self,
+        from: NodeId,
+        key: ObjectKey,
+        rid: Rid,
+        cx: &mut Context<'_, S>,
+    ) {
+        let Some(entry) = self.entries.get(&key) else { return };
+        let copies = match &entry.state {
+            State::Uncached | State::Lost => Copies::new(),
+            State::Shared { copies, .. } => copies.clone(),
+            State::Exclusive { owner, rid } => [(*owner, *rid)].into_iter().collect(),
+            State::Busy { .. } => return,
+        };
+        self.collect(key, &copies, Then::Remove(from, rid), cx);
+    }
+
+    /// Begins to collect `copies`.
+    pub(crate) fn collect<S: Store>(
+        &mut self,
+        key: ObjectKey,
+        copies: &Copies,
+        then: Then,
+        cx: &mut Context<'_, S>,
+    ) {
+        let due: NodeSet =
+            copies.iter().map(|(node, _)| *node).filter(|&node| self.is_reachable(node)).collect();
+        let keep = matches!(then, Then::Salvage(..));
+        let seq = self.start(key, Work::Collect { due, kept: SmallVec::new(), then });
+        let requester = self.config.me;
+        for &(node, after) in copies {
+            self.send(node, key, Body::Invalidate { seq, requester, after, keep }, cx);
+        }
+        self.try_collected(key, cx);
+    }
+
+    /// An ACK: true if it belongs to a collection of ours.
+    pub(crate) fn collected<S: Store>(
+        &mut self,
+        of: NodeId,
+        key: ObjectKey,
+        seq: Seq,
+        slot: Option<Kept>,
+        cx: &mut Context<'_, S>,
+    ) -> bool {
+        let Some(entry) = self.entries.get_mut(&key) else { return false };
+        let State::Busy { seq: current, work: Work::Collect { due, kept, .. } } = &mut entry.state else {
+            return false;
+        };
+        if *current != seq {
+            return false;
+        }
+        if due.remove(of) {
+            if let Some(slot) = slot.filter(|slot| slot.location.node == of) {
+                kept.push((of, slot));
+            }
+        }
+        self.try_collected(key, cx);
+        true
+    }
+
+    pub(crate) fn try_collected<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let State::Busy { seq, work: Work::Collect { due, kept, then } } = &entry.state else { return };
+        if !due.is_empty() {
+            return;
+        }
+        let (seq, kept, then) = (*seq, kept.clone(), then.clone());
+        match then {
+            Then::Remove(by, rid) => {
+                self.let_go(key, seq, &kept, None, cx);
+                self.removed(by, key, rid, cx);
+            }
+            Then::Purge => self.purged(key, cx),
+            Then::Salvage(request, why) => self.salvaged(key, seq, &kept, request, why, cx),
+        }
+        self.serve(key, cx);
+        self.pump(key, cx);
+    }
+
+    /// FETCHED to all who kept a slot but `except`.
+    fn let_go<S: Store>(
+        &mut self,
+        key: ObjectKey,
+        seq: Seq,
+        kept: &[(NodeId, Kept)],
+        except: Option<NodeId>,
+        cx: &mut Context<'_, S>,
+    ) {
+        for &(node, _) in kept.iter().filter(|(node, _)| Some(*node) != except) {
+            self.send(node, key, Body::Fetched { seq }, cx);
+        }
+    }
+
+    fn removed<S: Store>(&mut self, by: NodeId, key: ObjectKey, rid: Rid, cx: &mut Context<'_, S>) {
+        self.dirty.remove(&key);
+        if cx.store.policy(key.set).is_some_and(|policy| policy.durability == Durability::WriteBack) {
+            self.start(key, Work::Device { by, rid });
+            cx.effects.push(Effect::Linker(key, LinkerCall::Remove));
+        } else {
+            self.set_state(key, State::Uncached);
+            self.send(by, key, Body::Finished { rid }, cx);
+        }
+    }
+
+    /// The others have dropped their copies: ours may go, if nobody here took it up again.
+    fn purged<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let me = self.config.me;
+        let Some(copy) = self.copies.get_mut(&key) else { return self.set_state(key, State::Uncached) };
+        let Some(slot) = copy.slot else { return self.set_state(key, State::Uncached) };
+        let gone = copy.is_idle(cx.store) && !self.dirty.contains(&key) && take_mode(key, slot, cx);
+        if gone {
+            if let Some(copy) = self.copies.get_mut(&key) {
+                copy.slot = None;
+                copy.named = false;
+            }
+            self.release(slot, cx);
+            self.set_state(key, State::Uncached);
+        } else {
+            let owner = self.location(slot, cx.store);
+            self.set_state(key, State::Shared { owner, copies: [(me, Rid(0))].into_iter().collect() });
+        }
+        self.end_evicting(key, cx);
+    }
+
+    fn salvaged<S: Store>(
+        &mut self,
+        key: ObjectKey,
+        seq: Seq,
+        kept: &[(NodeId, Kept)],
+        request: Option<(NodeId, Request)>,
+        why: Option<Nack>,
+        cx: &mut Context<'_, S>,
+    ) {
+        let best = kept.iter().max_by_key(|(_, slot)| slot.since).copied();
+        self.let_go(key, seq, kept, best.map(|(node, _)| node), cx);
+        let durable =
+            cx.store.policy(key.set).is_some_and(|policy| policy.durability == Durability::WriteBack);
+        let state = match best {
+            Some((node, slot)) => {
+                self.send(node, key, Body::Restore { seq }, cx);
+                State::Shared { owner: slot.location, copies: [(node, Rid(0))].into_iter().collect() }
+            }
+            None => {
+                self.dirty.remove(&key);
+                if durable { State::Uncached } else { State::Lost }
+            }
+        };
+        self.set_state(key, state);
+        let Some((by, request)) = request.filter(|(by, _)| self.is_reachable(*by)) else { return };
+        match why {
+            Some(why) => self.send(by, key, Body::Nack { rid: request.rid, why }, cx),
+            None => self.entries.entry(key).or_default().queue.insert(0, Pending::Request(by, request)),
+        }
+    }
+
+    pub(crate) fn set_state(&mut self, key: ObjectKey, state: State) {
+        self.entries.entry(key).or_default().state = state;
+    }
+}

@@ -1,0 +1,380 @@
+//! This node's copy of an object: who waits for it, what was asked of the home, what the home asked of us.
+//!
+//! [`Core::pump`] is the heart: it does for one object whatever can be done now. The word in [`Store`] alone says what
+//! mode the copy has and who holds it.
+
+use crate::core::{Context, Core, swap};
+use crate::home::kind_of;
+use crate::{Asked, Body, Effect, OpError, OpId, ReadToken, RecallKind, Request, Source, Store};
+use kddm_object::{FirstTouch, Hold, Mode, NodeId, NodeSet, ObjectKey, Refused, Rid, Seq, SlotId};
+use smallvec::SmallVec;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub(crate) struct LocalCopy {
+    /// The copy; while a request is outstanding and the word has no mode, where it will land.
+    pub slot: Option<SlotId>,
+    /// Ours is the copy that others READ.
+    pub named: bool,
+    pub request: Option<Outstanding>,
+    pub parked: Option<Parked>,
+    pub waiters: SmallVec<[Waiter; 1]>,
+    /// How many of the first waiters belong to the present turn: they go before a parked order of the home.
+    pub turn: usize,
+    /// Slots given away, kept until their new owners have fetched them.
+    pub retained: SmallVec<[Retained; 1]>,
+    /// ACKs that came before their GRANT.
+    pub early: Option<(Seq, NodeSet)>,
+    /// EVICT was sent, or the home's own copy is on its way out.
+    pub evicting: bool,
+    /// Who waits for the end of that.
+    pub flush: Option<OpId>,
+}
+
+/// Why somebody waits for a hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Purpose {
+    /// A thread of this node.
+    Hold(OpId),
+    /// A thread that wants the copy, not the hold.
+    Prefetch(OpId),
+    /// The home, to write the bytes to the device.
+    Sync,
+    /// The home, to take over the naming from an owner short of memory.
+    Take(NodeId),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Waiter {
+    pub purpose: Purpose,
+    pub hold: Hold,
+    pub first_touch: FirstTouch,
+    pub try_only: bool,
+    pub reserve: bool,
+}
+
+/// The one request of this node for the object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Outstanding {
+    pub rid: Rid,
+    /// For whom it was sent: who hears of a refusal.
+    pub purpose: Purpose,
+    pub first_touch: FirstTouch,
+    /// Of the grant; 0 before it.
+    pub seq: Seq,
+    pub exclusive: bool,
+    pub acks_due: NodeSet,
+    pub data: Data,
+    /// Who keeps its slot until we have fetched it.
+    pub giver: Option<NodeId>,
+    /// Whom we READ from.
+    pub source: Option<NodeId>,
+    /// The home waits for DONE.
+    pub tell_home: bool,
+    /// The home gives this transaction up if its READ fails.
+    pub retry: Option<Seq>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Data {
+    /// Neither GRANT nor HAND has come.
+    Awaited,
+    /// Granted; no slot was free for the bytes to land in.
+    Unlanded(Source),
+    Reading(ReadToken),
+    /// The linker makes the object.
+    Making,
+    /// The READ failed; what is left to do is to collect the acks.
+    Failed,
+    Here,
+}
+
+/// An order of the home that waits for our own request or holds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Parked {
+    /// It follows our outstanding request.
+    pub wait: bool,
+    pub order: Order,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Order {
+    Invalidate {
+        seq: Seq,
+        requester: NodeId,
+        keep: bool,
+    },
+    Recall {
+        seq: Seq,
+        kind: RecallKind,
+        requester: NodeId,
+        rid: Rid,
+    },
+    Drain {
+        seq: Seq,
+    },
+    /// The home is gone: the copy means nothing any more.
+    Forget,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Retained {
+    pub seq: Seq,
+    /// The transaction for which it was first kept.
+    pub since: Seq,
+    pub slot: SlotId,
+    /// Who will fetch it.
+    pub to: NodeId,
+}
+
+impl LocalCopy {
+    pub fn is_quiet(&self) -> bool {
+        self.request.is_none() && self.parked.is_none() && self.waiters.is_empty() && self.retained.is_empty()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.slot.is_none() && self.is_quiet() && self.early.is_none() && self.flush.is_none()
+    }
+
+    pub fn mode<S: Store>(&self, store: &S) -> Mode {
+        self.slot.map_or(Mode::None, |slot| store.load(slot).mode())
+    }
+
+    fn held<S: Store>(&self, store: &S) -> bool {
+        self.slot.is_some_and(|slot| store.load(slot).held())
+    }
+
+    /// Nothing is asked, waiting or held: the copy may go without anybody noticing.
+    pub fn is_idle<S: Store>(&self, store: &S) -> bool {
+        self.request.is_none() && self.parked.is_none() && self.waiters.is_empty() && !self.held(store)
+    }
+}
+
+/// What became of an attempt to serve the first waiter.
+enum Served {
+    Yes,
+    /// The home has the copy that it needs to take the naming over from that node.
+    Took(NodeId),
+    /// A hold stands against it.
+    Held,
+    /// The copy is too weak.
+    Weak,
+}
+
+impl Core {
+    pub(crate) fn begin_hold<S: Store>(
+        &mut self,
+        op: OpId,
+        key: ObjectKey,
+        asked: Asked,
+        cx: &mut Context<'_, S>,
+    ) {
+        let waiter = match asked {
+            Asked::Hold { hold, first_touch, try_only, reserve } => {
+                Waiter { purpose: Purpose::Hold(op), hold, first_touch, try_only, reserve }
+            }
+            _ => {
+                let known = self.copies.get(&key);
+                if known.is_some_and(|copy| !copy.is_quiet() || copy.mode(cx.store) != Mode::None) {
+                    cx.effects.push(Effect::Complete(op, Ok(None)));
+                    return;
+                }
+                Waiter {
+                    purpose: Purpose::Prefetch(op),
+                    hold: Hold::Shared,
+                    first_touch: FirstTouch::Refuse,
+                    try_only: false,
+                    reserve: false,
+                }
+            }
+        };
+        self.wait(key, waiter, cx);
+    }
+
+    /// Puts `waiter` in line and does what can be done.
+    pub(crate) fn wait<S: Store>(&mut self, key: ObjectKey, waiter: Waiter, cx: &mut Context<'_, S>) {
+        let copy = self.copies.entry(key).or_default();
+        if waiter.try_only && !(copy.request.is_none() && copy.parked.is_none() && copy.waiters.is_empty()) {
+            cx.complete(waiter.purpose, Err(OpError::WouldBlock));
+            return;
+        }
+        copy.waiters.push(waiter);
+        self.pump(key, cx);
+    }
+
+    pub(crate) fn cancel<S: Store>(&mut self, key: ObjectKey, op: OpId, cx: &mut Context<'_, S>) {
+        let Some(copy) = self.copies.get_mut(&key) else { return };
+        if copy.flush == Some(op) {
+            copy.flush = None;
+        }
+        let waiting =
+            |waiter: &Waiter| matches!(waiter.purpose, Purpose::Hold(it) | Purpose::Prefetch(it) if it == op);
+        if let Some(place) = copy.waiters.iter().position(waiting) {
+            copy.waiters.remove(place);
+            if place < copy.turn {
+                copy.turn -= 1;
+            }
+        }
+        self.calls.retain(|_, (call, _)| *call != op);
+        self.pump(key, cx);
+    }
+
+    /// Does for this object whatever can be done now: serves waiters, executes a parked order, asks the home.
+    pub(crate) fn pump<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        loop {
+            self.pump_until_stuck(key, cx);
+            // A put between our look at the word and the setting of revoke told nobody: look once more.
+            if !self.publish_revoke(key, cx) {
+                break;
+            }
+        }
+        if self.copies.get(&key).is_some_and(LocalCopy::is_empty) {
+            self.copies.remove(&key);
+        }
+    }
+
+    fn pump_until_stuck<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        while let Some(copy) = self.copies.get_mut(&key) {
+            if let Some(parked) = &copy.parked {
+                let now = matches!(parked.order, Order::Drain { .. }) || copy.turn == 0;
+                if !parked.wait && now {
+                    if !self.execute(key, cx) {
+                        return;
+                    }
+                    continue;
+                }
+            }
+            if copy.request.is_some() || copy.waiters.is_empty() {
+                return;
+            }
+            match serve_first(key, copy, cx) {
+                Served::Yes => {}
+                Served::Took(from) => self.home_evict(from, key, cx),
+                Served::Held => {
+                    if copy.waiters[0].try_only {
+                        let waiter = take_first(copy);
+                        cx.complete(waiter.purpose, Err(OpError::WouldBlock));
+                        continue;
+                    }
+                    return;
+                }
+                Served::Weak => {
+                    // What this turn could give is given; an order of the home goes before a new request.
+                    copy.turn = 0;
+                    if copy.parked.is_none() && !self.ask(key, cx) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends the request of the first waiter. True if that waiter is gone and the next may be looked at.
+    fn ask<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) -> bool {
+        let Some(copy) = self.copies.get(&key) else { return false };
+        let Some(&waiter) = copy.waiters.first() else { return false };
+        let (have, landing) = (copy.mode(cx.store) != Mode::None, copy.slot);
+        let found = match self.home_of(key, cx.store) {
+            None => Err(OpError::NoHome(key.set)),
+            Some((home, _)) if !self.is_reachable(home) => Err(OpError::PeerLost(home)),
+            Some(found) => Ok(found),
+        };
+        let (home, policy) = match found {
+            Ok(found) => found,
+            Err(error) => {
+                if let Some(copy) = self.copies.get_mut(&key) {
+                    let waiter = take_first(copy);
+                    self.give_up(key, waiter.purpose, error, cx);
+                }
+                return true;
+            }
+        };
+        let landing = landing.or_else(|| cx.store.allocate(key, policy.object_size, waiter.reserve));
+        let Some(landing) = landing else {
+            self.starve(key, cx);
+            return false;
+        };
+        let rid = self.new_rid();
+        if let Some(copy) = self.copies.get_mut(&key) {
+            copy.slot = Some(landing);
+            copy.request = Some(Outstanding {
+                rid,
+                purpose: waiter.purpose,
+                first_touch: waiter.first_touch,
+                seq: Seq(0),
+                exclusive: false,
+                acks_due: NodeSet::EMPTY,
+                data: Data::Awaited,
+                giver: None,
+                source: None,
+                tell_home: false,
+                retry: None,
+            });
+        }
+        let kind = kind_of(waiter.hold);
+        let Waiter { first_touch, try_only, .. } = waiter;
+        let request = Request { kind, rid, first_touch, try_only, have, hint: None, seen: 0 };
+        self.send(home, key, Body::Request(request), cx);
+        false
+    }
+
+    /// Tells whoever waited for `purpose` that it failed.
+    pub(crate) fn give_up<S: Store>(
+        &mut self,
+        key: ObjectKey,
+        purpose: Purpose,
+        error: OpError,
+        cx: &mut Context<'_, S>,
+    ) {
+        match purpose {
+            Purpose::Hold(_) => cx.complete(purpose, Err(error)),
+            // The copy was wished for, not needed: the get that follows will hear what is wrong.
+            Purpose::Prefetch(_) => cx.complete(purpose, Ok(None)),
+            Purpose::Sync => self.sync_failed(key, error, cx),
+            Purpose::Take(_) => {}
+        }
+    }
+
+    /// Sets the word's revoke bit iff somebody waits for a put. True if that changed it and all is put already.
+    fn publish_revoke<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) -> bool {
+        let Some(copy) = self.copies.get(&key) else { return false };
+        let Some(slot) = copy.slot else { return false };
+        let wanted = copy.parked.is_some() || !copy.waiters.is_empty();
+        let (old, _) = swap(cx.store, slot, |word| Some(word.with_revoke(wanted)));
+        let blocked = copy.request.is_none() || copy.parked.as_ref().is_some_and(|parked| !parked.wait);
+        wanted && !old.revoke() && !old.held() && blocked && !self.starved.contains(&key)
+    }
+}
+
+pub(crate) fn take_first(copy: &mut LocalCopy) -> Waiter {
+    copy.turn = copy.turn.saturating_sub(1);
+    copy.waiters.remove(0)
+}
+
+fn serve_first<S: Store>(key: ObjectKey, copy: &mut LocalCopy, cx: &mut Context<'_, S>) -> Served {
+    let waiter = copy.waiters[0];
+    let Some(slot) = copy.slot else { return Served::Weak };
+    if let Purpose::Prefetch(_) | Purpose::Take(_) = waiter.purpose {
+        if copy.mode(cx.store) == Mode::None {
+            return Served::Weak;
+        }
+        take_first(copy);
+        cx.complete(waiter.purpose, Ok(None));
+        return match waiter.purpose {
+            Purpose::Take(from) => Served::Took(from),
+            _ => Served::Yes,
+        };
+    }
+    let (old, granted) = swap(cx.store, slot, |word| word.grant(waiter.hold).ok());
+    if granted {
+        take_first(copy);
+        match waiter.purpose {
+            Purpose::Sync => cx.effects.push(Effect::Linker(key, crate::LinkerCall::Sync { slot })),
+            purpose => cx.complete(purpose, Ok(Some(slot))),
+        }
+        return Served::Yes;
+    }
+    match old.grant(waiter.hold) {
+        Err(Refused::Mode) => Served::Weak,
+        _ => Served::Held,
+    }
+}

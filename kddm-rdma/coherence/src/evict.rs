@@ -1,0 +1,186 @@
+//! Making room: ordinary copies go silently, a named one only after the home has another, the home's own to the device.
+
+use crate::collect::Then;
+use crate::copy::{Purpose, Waiter};
+use crate::core::{Context, Core};
+use crate::home::{Copies, State, Work};
+use crate::revoke::take_mode;
+use crate::{Body, Effect, OpId, Store};
+use kddm_object::{Durability, FirstTouch, Hold, Mode, NodeId, NodeSet, ObjectKey, Seq};
+
+impl Core {
+    /// Drops or moves the local copy if nobody uses it. `flush`: who wants to hear of the end.
+    pub(crate) fn evict<S: Store>(&mut self, key: ObjectKey, flush: Option<OpId>, cx: &mut Context<'_, S>) {
+        let me = self.config.me;
+        let home = self.home_of(key, cx.store).map(|(home, _)| home);
+        let usable = self
+            .copies
+            .get_mut(&key)
+            .filter(|copy| copy.is_idle(cx.store) && copy.mode(cx.store) != Mode::None);
+        let Some(copy) = usable.filter(|copy| copy.flush.is_none()) else {
+            if let Some(op) = flush {
+                cx.effects.push(Effect::Complete(op, Ok(None)));
+            }
+            return;
+        };
+        copy.flush = flush;
+        if !copy.named {
+            self.drop_copy(key, cx);
+        } else if home == Some(me) {
+            self.evict_at_home(key, cx);
+        } else if let Some(home) = home {
+            if !std::mem::replace(&mut copy.evicting, true) {
+                self.send(home, key, Body::Evict, cx);
+            }
+        }
+    }
+
+    /// Drops an idle copy that nobody else will READ.
+    fn drop_copy<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) -> bool {
+        let Some(copy) = self.copies.get_mut(&key) else { return false };
+        let Some(slot) = copy.slot else { return false };
+        let gone = copy.is_idle(cx.store) && take_mode(key, slot, cx);
+        if gone {
+            copy.slot = None;
+            copy.named = false;
+            self.release(slot, cx);
+        }
+        self.end_evicting(key, cx);
+        self.pump(key, cx);
+        gone
+    }
+
+    /// The home's own named copy: to the device if that is behind, then away, from the other nodes first.
+    pub(crate) fn evict_at_home<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let me = self.config.me;
+        let durable =
+            self.home_of(key, cx.store).is_some_and(|(_, policy)| policy.durability == Durability::WriteBack);
+        let idle = self.copies.get(&key).is_some_and(|copy| copy.is_idle(cx.store));
+        let copies: Option<Copies> = match self.entries.get(&key) {
+            Some(entry) if entry.is_quiet() => match &entry.state {
+                State::Shared { owner, copies } if owner.node == me => Some(copies.clone()),
+                State::Exclusive { owner, rid } if *owner == me => Some([(me, *rid)].into_iter().collect()),
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some(copies) = copies.filter(|_| durable && idle) else {
+            self.end_evicting(key, cx);
+            return;
+        };
+        let others: Copies = copies.into_iter().filter(|(node, _)| *node != me).collect();
+        if self.dirty.contains(&key) {
+            let tried =
+                self.copies.get_mut(&key).is_some_and(|copy| std::mem::replace(&mut copy.evicting, true));
+            if tried {
+                // The device did not take it: it stays.
+                self.end_evicting(key, cx);
+            } else {
+                self.sync_begin(me, key, kddm_object::Rid(0), cx);
+            }
+        } else if !others.is_empty() {
+            self.collect(key, &others, Then::Purge, cx);
+        } else if self.drop_copy(key, cx) {
+            self.set_state(key, State::Uncached);
+            self.serve(key, cx);
+        }
+    }
+
+    /// EVICT: `from` wants to be rid of the naming. The home takes it over, having got a copy first.
+    pub(crate) fn rename<S: Store>(&mut self, from: NodeId, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let me = self.config.me;
+        let Some(entry) = self.entries.get(&key) else { return };
+        let shared = match &entry.state {
+            State::Shared { owner, copies } if owner.node == from => Some((*owner, copies.clone())),
+            State::Exclusive { owner, .. } if *owner == from => None,
+            // It has given the object away since it asked.
+            _ => return,
+        };
+        let ours = self
+            .copies
+            .get(&key)
+            .is_some_and(|copy| copy.request.is_none() && copy.mode(cx.store) != Mode::None);
+        match shared {
+            Some((owner, copies)) if ours && copies.iter().any(|(node, _)| *node == me) => {
+                let others: Copies =
+                    copies.iter().copied().filter(|(node, _)| *node != me && *node != from).collect();
+                let due: NodeSet = others.iter().map(|(node, _)| *node).collect();
+                let seq = self.start(key, Work::Drain { owner, copies, due });
+                for (node, after) in others {
+                    self.send(node, key, Body::Drain { seq, after }, cx);
+                }
+                self.try_drained(key, cx);
+            }
+            _ => {
+                let (hold, first_touch) = (Hold::Shared, FirstTouch::Refuse);
+                let waiter = Waiter {
+                    purpose: Purpose::Take(from),
+                    hold,
+                    first_touch,
+                    try_only: false,
+                    reserve: true,
+                };
+                self.wait(key, waiter, cx);
+            }
+        }
+    }
+
+    pub(crate) fn home_drained<S: Store>(
+        &mut self,
+        from: NodeId,
+        key: ObjectKey,
+        seq: Seq,
+        cx: &mut Context<'_, S>,
+    ) {
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let State::Busy { seq: current, work: Work::Drain { due, .. } } = &mut entry.state else { return };
+        if *current == seq {
+            due.remove(from);
+            self.try_drained(key, cx);
+        }
+    }
+
+    /// All READs of the old named copy are over: ours is the named one now.
+    pub(crate) fn try_drained<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let Some(entry) = self.entries.get(&key) else { return };
+        let State::Busy { seq, work: Work::Drain { owner, copies, due } } = &entry.state else { return };
+        if !due.is_empty() {
+            return;
+        }
+        let (seq, old, copies) = (*seq, *owner, copies.clone());
+        let slot =
+            self.copies.get(&key).filter(|copy| copy.mode(cx.store) != Mode::None).and_then(|copy| copy.slot);
+        let owner = match slot {
+            Some(slot) => {
+                if let Some(copy) = self.copies.get_mut(&key) {
+                    copy.named = true;
+                }
+                self.send(old.node, key, Body::Free { seq }, cx);
+                self.location(slot, cx.store)
+            }
+            // Ours went under memory pressure in the meantime: the old owner keeps it, and will ask again.
+            None => old,
+        };
+        self.set_state(key, State::Shared { owner, copies });
+        self.serve(key, cx);
+        self.pump(key, cx);
+    }
+
+    /// FREE: our copy is an ordinary one now.
+    pub(crate) fn freed_of_naming<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let Some(copy) = self.copies.get_mut(&key) else { return };
+        copy.named = false;
+        if copy.evicting {
+            self.drop_copy(key, cx);
+        }
+    }
+
+    /// The copy is gone, or stays after all: an eviction of it is over.
+    pub(crate) fn end_evicting<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let Some(copy) = self.copies.get_mut(&key) else { return };
+        copy.evicting = false;
+        if let Some(op) = copy.flush.take() {
+            cx.effects.push(Effect::Complete(op, Ok(None)));
+        }
+    }
+}

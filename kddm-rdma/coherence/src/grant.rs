@@ -1,0 +1,331 @@
+//! The requester's side: GRANT and HAND come in, acks and bytes are collected, holds are given out.
+
+use crate::copy::{Data, Order, Outstanding, Parked, Purpose, take_first};
+use crate::core::{Context, Core, set_mode};
+use crate::{Body, Effect, LinkerCall, LinkerReply, Nack, OpError, ReadToken, Source, Store};
+use kddm_object::{Durability, FirstTouch, Mode, NodeId, NodeSet, ObjectKey, Rid, Seq};
+
+impl Core {
+    /// GRANT from the home or HAND from a holder.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn granted<S: Store>(
+        &mut self,
+        key: ObjectKey,
+        rid: Rid,
+        seq: Seq,
+        source: Source,
+        acks: NodeSet,
+        owner: Option<NodeId>,
+        exclusive: bool,
+        cx: &mut Context<'_, S>,
+    ) {
+        let me = self.config.me;
+        let giver = owner.filter(|&owner| exclusive && owner != me);
+        let request = self.copies.get_mut(&key).and_then(|copy| {
+            let early = copy.early.take();
+            let request = copy.request.as_mut()?;
+            let ours = request.rid == rid && request.data == Data::Awaited;
+            ours.then_some((request, early))
+        });
+        let Some((request, early)) = request else {
+            // Asked for in another life of the home: the giver need not keep its slot for us.
+            if let Some(giver) = giver {
+                self.send(giver, key, Body::Fetched { seq }, cx);
+            }
+            return;
+        };
+        request.seq = seq;
+        request.exclusive = exclusive;
+        request.giver = giver;
+        request.tell_home = exclusive || source == Source::Make;
+        request.acks_due = acks;
+        request.acks_due.remove(me);
+        if let Some((_, early)) = early.filter(|(of, _)| *of == seq) {
+            for node in early.iter() {
+                request.acks_due.remove(node);
+            }
+        }
+        self.land(key, source, cx);
+        self.try_finish(key, cx);
+    }
+
+    /// Gets the granted bytes on their way into the landing slot.
+    fn land<S: Store>(&mut self, key: ObjectKey, source: Source, cx: &mut Context<'_, S>) {
+        let Some(policy) = cx.store.policy(key.set) else { return };
+        let Some(copy) = self.copies.get_mut(&key) else { return };
+        let slot = copy.slot.or_else(|| cx.store.allocate(key, policy.object_size, true));
+        copy.slot = slot;
+        let Some(request) = copy.request.as_mut() else { return };
+        let Some(slot) = slot else {
+            request.data = Data::Unlanded(source);
+            self.starve(key, cx);
+            return;
+        };
+        request.data = match source {
+            Source::Copy => Data::Here,
+            Source::Bytes(bytes) => {
+                cx.store.fill(slot, &bytes);
+                Data::Here
+            }
+            Source::Make
+                if request.first_touch == FirstTouch::Manual || policy.durability != Durability::Volatile =>
+            {
+                Data::Here
+            }
+            Source::Make => {
+                cx.effects.push(Effect::Linker(key, LinkerCall::FirstTouch { slot }));
+                Data::Making
+            }
+            Source::Read(location) => {
+                let token = self.read(key, location, slot, policy.object_size, cx);
+                if let Some(request) = self.request_mut(key) {
+                    request.data = Data::Reading(token);
+                }
+                return;
+            }
+        };
+    }
+
+    /// Memory was freed: what was granted may land now.
+    pub(crate) fn retry_land<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let Some(request) = self.request_mut(key) else { return };
+        if let Data::Unlanded(source) = &request.data {
+            let source = source.clone();
+            self.land(key, source, cx);
+            self.try_finish(key, cx);
+        }
+    }
+
+    pub(crate) fn read_done<S: Store>(&mut self, token: ReadToken, good: bool, cx: &mut Context<'_, S>) {
+        let Some(read) = self.reads.remove(&token) else { return };
+        let key = read.key;
+        match self.request_mut(key) {
+            Some(request) if request.data == Data::Reading(token) => {
+                request.data = if good { Data::Here } else { Data::Failed };
+                self.try_finish(key, cx);
+            }
+            _ => {
+                self.release(read.landing, cx);
+                if let Some((giver, seq)) = read.abandoned {
+                    self.send(giver, key, Body::Fetched { seq }, cx);
+                }
+            }
+        }
+    }
+
+    /// The linker has made the object, or could not.
+    pub(crate) fn made<S: Store>(&mut self, key: ObjectKey, reply: LinkerReply, cx: &mut Context<'_, S>) {
+        let Some(request) = self.request_mut(key) else { return };
+        match reply {
+            LinkerReply::Ok => {
+                request.data = Data::Here;
+                self.try_finish(key, cx);
+            }
+            LinkerReply::Absent => self.not_made(key, OpError::Absent, cx),
+            LinkerReply::Failed(errno) => self.not_made(key, OpError::Device(errno), cx),
+        }
+    }
+
+    fn not_made<S: Store>(&mut self, key: ObjectKey, error: OpError, cx: &mut Context<'_, S>) {
+        let Some(request) = self.request_mut(key) else { return };
+        let seq = request.seq;
+        if let Some((home, _)) = self.home_of(key, cx.store) {
+            self.send(home, key, Body::Retrying { rid: Rid(0), seq }, cx);
+        }
+        self.end_request(key, Some(error), cx);
+    }
+
+    pub(crate) fn acked<S: Store>(
+        &mut self,
+        of: NodeId,
+        key: ObjectKey,
+        seq: Seq,
+        kept: Option<crate::collect::Kept>,
+        cx: &mut Context<'_, S>,
+    ) {
+        if self.collected(of, key, seq, kept, cx) {
+            return;
+        }
+        let Some(copy) = self.copies.get_mut(&key) else { return };
+        let Some(request) = copy.request.as_mut() else { return };
+        if request.data == Data::Awaited {
+            // It overtook its GRANT. Whether it is ours, the GRANT will tell.
+            match &mut copy.early {
+                Some((early, nodes)) if *early == seq => {
+                    nodes.insert(of);
+                }
+                early => *early = Some((seq, NodeSet::from_iter([of]))),
+            }
+        } else if request.seq == seq {
+            request.acks_due.remove(of);
+            self.try_finish(key, cx);
+        }
+    }
+
+    /// NACK from the home.
+    pub(crate) fn refused<S: Store>(&mut self, key: ObjectKey, rid: Rid, why: Nack, cx: &mut Context<'_, S>) {
+        let error = match why {
+            Nack::Absent => OpError::Absent,
+            Nack::WouldBlock => OpError::WouldBlock,
+            Nack::NoSet => OpError::NoSet(key.set),
+            Nack::Device(errno) => OpError::Device(errno),
+            Nack::Lost => OpError::Lost,
+            Nack::Peer(node) => OpError::PeerLost(node),
+        };
+        if self.calls.contains_key(&rid) {
+            self.finished(rid, Err(error), cx);
+        } else if self.request_mut(key).is_some_and(|request| request.rid == rid) {
+            self.end_request(key, Some(error), cx);
+        }
+    }
+
+    /// RETRY: who was to hand us the object is dead. Whether we had it by then, only we know.
+    pub(crate) fn retry<S: Store>(&mut self, key: ObjectKey, rid: Rid, seq: Seq, cx: &mut Context<'_, S>) {
+        let Some((home, _)) = self.home_of(key, cx.store) else { return };
+        let answer = match self.copies.get_mut(&key) {
+            Some(copy) if copy.request.as_ref().is_some_and(|request| request.rid == rid) => {
+                let Some(request) = copy.request.as_mut() else { return };
+                if request.data == Data::Awaited {
+                    Body::Retrying { rid, seq }
+                } else {
+                    // The READ decides; its end answers.
+                    request.retry = Some(seq);
+                    return;
+                }
+            }
+            Some(copy) if copy.mode(cx.store) != Mode::None => {
+                copy.named = true;
+                let Some(slot) = copy.slot else { return };
+                Body::Done { seq, location: self.location(slot, cx.store) }
+            }
+            _ => Body::Retrying { rid: Rid(0), seq },
+        };
+        self.send(home, key, answer, cx);
+    }
+
+    /// Gives out the holds if bytes and acks are in.
+    pub(crate) fn try_finish<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let Some(request) = self.request_mut(key) else { return };
+        if !request.acks_due.is_empty() {
+            return;
+        }
+        match request.data {
+            Data::Here => self.finish(key, cx),
+            Data::Failed => self.failed(key, cx),
+            _ => {}
+        }
+    }
+
+    fn finish<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let Some(copy) = self.copies.get_mut(&key) else { return };
+        let (Some(request), Some(slot)) = (copy.request.take(), copy.slot) else { return };
+        copy.named |= request.tell_home || request.retry.is_some();
+        copy.turn = copy.waiters.len();
+        if let Some(parked) = &mut copy.parked {
+            parked.wait = false;
+        }
+        let mode = if request.exclusive { Mode::Exclusive } else { Mode::Shared };
+        set_mode(key, slot, mode, cx);
+        let seq = request.retry.unwrap_or(request.seq);
+        if request.tell_home || request.retry.is_some() {
+            if let Some((home, _)) = self.home_of(key, cx.store) {
+                let location = self.location(slot, cx.store);
+                self.send(home, key, Body::Done { seq, location }, cx);
+            }
+        }
+        if let Some(giver) = request.giver {
+            self.send(giver, key, Body::Fetched { seq: request.seq }, cx);
+        }
+        self.pump(key, cx);
+    }
+
+    /// The READ failed, and all acks are in.
+    fn failed<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let Some((home, _)) = self.home_of(key, cx.store) else { return };
+        let Some(request) = self.request_mut(key) else { return };
+        let (rid, seq) = (request.rid, request.seq);
+        if request.exclusive || request.retry.is_some() {
+            // The home has a transaction open for us; it decides where the bytes come from now.
+            request.data = Data::Awaited;
+            request.seq = Seq(0);
+            let seq = request.retry.take().unwrap_or(seq);
+            self.send(home, key, Body::Retrying { rid, seq }, cx);
+        } else {
+            let source = request.source.unwrap_or(home);
+            self.end_request(key, Some(OpError::PeerLost(source)), cx);
+        }
+    }
+
+    /// The request is over without a grant: its waiter hears of it, the others try for themselves.
+    pub(crate) fn end_request<S: Store>(
+        &mut self,
+        key: ObjectKey,
+        error: Option<OpError>,
+        cx: &mut Context<'_, S>,
+    ) {
+        let Some(copy) = self.copies.get_mut(&key) else { return };
+        let Some(request) = copy.request.take() else { return };
+        copy.early = None;
+        if let Some(parked) = &mut copy.parked {
+            parked.wait = false;
+        }
+        let waiter = copy.waiters.iter().position(|waiter| waiter.purpose == request.purpose);
+        if let Some(place) = waiter {
+            copy.waiters.remove(place);
+        }
+        if copy.mode(cx.store) == Mode::None && !self.is_filling(key) {
+            if let Some(slot) = self.copies.get_mut(&key).and_then(|copy| copy.slot.take()) {
+                self.release(slot, cx);
+            }
+        }
+        if let (Some(error), Some(_)) = (error, waiter) {
+            self.give_up(key, request.purpose, error, cx);
+        }
+        self.pump(key, cx);
+    }
+
+    /// Gives up what was asked of a home that is gone.
+    pub(crate) fn abandon_request<S: Store>(
+        &mut self,
+        key: ObjectKey,
+        lost: NodeId,
+        cx: &mut Context<'_, S>,
+    ) {
+        let Some(copy) = self.copies.get_mut(&key) else { return };
+        let waiters: Vec<Purpose> =
+            std::iter::from_fn(|| (!copy.waiters.is_empty()).then(|| take_first(copy).purpose)).collect();
+        copy.turn = 0;
+        copy.evicting = false;
+        let flush = copy.flush.take();
+        match &copy.request {
+            Some(Outstanding { data: Data::Making, .. }) => {
+                // The linker writes into the slot; when it is done, so is the copy.
+                copy.parked = Some(Parked { wait: true, order: Order::Forget });
+            }
+            Some(request) => {
+                if let Data::Reading(token) = request.data {
+                    let abandoned = request.giver.map(|giver| (giver, request.seq));
+                    if let Some(read) = self.reads.get_mut(&token) {
+                        read.abandoned = abandoned;
+                    }
+                    copy.slot = None;
+                }
+                copy.request = None;
+                copy.parked = Some(Parked { wait: false, order: Order::Forget });
+            }
+            None => copy.parked = Some(Parked { wait: false, order: Order::Forget }),
+        }
+        copy.early = None;
+        if let Some(op) = flush {
+            cx.effects.push(Effect::Complete(op, Ok(None)));
+        }
+        for purpose in waiters {
+            self.give_up(key, purpose, OpError::PeerLost(lost), cx);
+        }
+        self.pump(key, cx);
+    }
+
+    pub(crate) fn request_mut(&mut self, key: ObjectKey) -> Option<&mut Outstanding> {
+        self.copies.get_mut(&key)?.request.as_mut()
+    }
+}

@@ -1,0 +1,479 @@
+//! The home's side: the directory entry of an object, its one transaction and the line of those who wait.
+
+use crate::collect::{Kept, Then};
+use crate::copy::LocalCopy;
+use crate::core::{Context, Core, set_mode};
+use crate::{Body, Effect, LinkerCall, LinkerReply, Nack, RecallKind, Request, RequestKind, Source, Store};
+use kddm_object::{Durability, FirstTouch, Hold, Location, Mode, NodeId, NodeSet, ObjectKey, Rid, Seq};
+use smallvec::SmallVec;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Entry {
+    pub state: State,
+    pub queue: SmallVec<[Pending; 1]>,
+    /// Who waits for the device to have the bytes.
+    pub syncing: SmallVec<[(NodeId, Rid); 1]>,
+}
+
+/// The nodes that may have a copy, each with its request that got it.
+pub(crate) type Copies = SmallVec<[(NodeId, Rid); 3]>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub(crate) enum State {
+    /// No node has it.
+    #[default]
+    Uncached,
+    /// The last copy died with a node, and there is no device.
+    Lost,
+    Shared {
+        owner: Location,
+        copies: Copies,
+    },
+    Exclusive {
+        owner: NodeId,
+        rid: Rid,
+    },
+    Busy {
+        seq: Seq,
+        work: Work,
+    },
+}
+
+/// The transaction under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Work {
+    /// Ends with DONE.
+    Grab { by: NodeId, request: Request, before: Before, retry: bool },
+    /// A get of an exclusive object; ends with SHARED.
+    Share { by: NodeId, request: Request, owner: (NodeId, Rid), retry: bool },
+    /// Ends with DONE.
+    FirstTouch { by: NodeId, request: Request },
+    /// The linker fills the home's slot.
+    Fill { by: NodeId, request: Request, started: bool },
+    /// The home collects all copies.
+    Collect { due: NodeSet, kept: SmallVec<[(NodeId, Kept); 1]>, then: Then },
+    /// The naming moves from `owner` to the home.
+    Drain { owner: Location, copies: Copies, due: NodeSet },
+    /// The linker removes the object.
+    Device { by: NodeId, rid: Rid },
+}
+
+/// What an object was before a grab.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Before {
+    Shared(Location, Copies),
+    Exclusive(NodeId, Rid),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Pending {
+    Request(NodeId, Request),
+    Evict(NodeId),
+}
+
+impl Entry {
+    pub fn is_quiet(&self) -> bool {
+        self.queue.is_empty() && self.syncing.is_empty() && !matches!(self.state, State::Busy { .. })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_quiet() && self.state == State::Uncached
+    }
+}
+
+impl Core {
+    pub(crate) fn home_request<S: Store>(
+        &mut self,
+        from: NodeId,
+        key: ObjectKey,
+        request: Request,
+        cx: &mut Context<'_, S>,
+    ) {
+        if self.home_of(key, cx.store).is_none_or(|(home, _)| home != self.config.me) {
+            self.send(from, key, Body::Nack { rid: request.rid, why: Nack::NoSet }, cx);
+            return;
+        }
+        if request.kind == RequestKind::Sync {
+            self.sync_begin(from, key, request.rid, cx);
+            return;
+        }
+        let entry = self.entries.entry(key).or_default();
+        if request.try_only && !(entry.queue.is_empty() && !matches!(entry.state, State::Busy { .. })) {
+            self.send(from, key, Body::Nack { rid: request.rid, why: Nack::WouldBlock }, cx);
+            return;
+        }
+        entry.queue.push(Pending::Request(from, request));
+        self.serve(key, cx);
+    }
+
+    pub(crate) fn home_evict<S: Store>(&mut self, from: NodeId, key: ObjectKey, cx: &mut Context<'_, S>) {
+        self.entries.entry(key).or_default().queue.push(Pending::Evict(from));
+        self.serve(key, cx);
+    }
+
+    /// Takes from the line whatever can be started.
+    pub(crate) fn serve<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        while let Some(entry) = self.entries.get_mut(&key) {
+            if matches!(entry.state, State::Busy { .. }) {
+                return;
+            }
+            if entry.queue.is_empty() {
+                if entry.is_empty() {
+                    self.entries.remove(&key);
+                }
+                return;
+            }
+            match entry.queue.remove(0) {
+                Pending::Evict(from) => self.rename(from, key, cx),
+                Pending::Request(from, request) => match request.kind {
+                    RequestKind::Get => self.home_get(from, key, request, cx),
+                    RequestKind::Grab => self.home_grab(from, key, request, cx),
+                    RequestKind::Remove => self.home_remove(from, key, request.rid, cx),
+                    RequestKind::Sync => self.sync_begin(from, key, request.rid, cx),
+                },
+            }
+        }
+    }
+
+    fn home_get<S: Store>(
+        &mut self,
+        from: NodeId,
+        key: ObjectKey,
+        request: Request,
+        cx: &mut Context<'_, S>,
+    ) {
+        let rid = request.rid;
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        match &mut entry.state {
+            State::Uncached => self.first(from, key, request, cx),
+            State::Lost => self.send(from, key, Body::Nack { rid, why: Nack::Lost }, cx),
+            State::Shared { owner, copies } => {
+                let owner = *owner;
+                let known = copies.iter_mut().find(|(node, _)| *node == from);
+                let has = known.is_some() && request.have || owner.node == from;
+                match known {
+                    Some(known) => known.1 = rid,
+                    None => copies.push((from, rid)),
+                }
+                let source = self.source_for(from, key, owner, has, cx);
+                let (acks, seq) = (NodeSet::EMPTY, Seq(0));
+                self.send(
+                    from,
+                    key,
+                    Body::Grant { rid, seq, source, acks, owner: None, exclusive: false },
+                    cx,
+                );
+            }
+            State::Exclusive { owner, rid: after } => {
+                let (owner, after) = (*owner, *after);
+                let try_only = request.try_only;
+                let work = Work::Share { by: from, request, owner: (owner, after), retry: false };
+                let seq = self.start(key, work);
+                let kind = RecallKind::Share;
+                self.send(owner, key, Body::Recall { seq, kind, requester: from, rid, after, try_only }, cx);
+            }
+            State::Busy { .. } => {}
+        }
+    }
+
+    fn home_grab<S: Store>(
+        &mut self,
+        from: NodeId,
+        key: ObjectKey,
+        request: Request,
+        cx: &mut Context<'_, S>,
+    ) {
+        let rid = request.rid;
+        let Some(entry) = self.entries.get(&key) else { return };
+        match entry.state.clone() {
+            State::Uncached => self.first(from, key, request, cx),
+            State::Lost if request.first_touch == FirstTouch::Manual => self.first(from, key, request, cx),
+            State::Lost => self.send(from, key, Body::Nack { rid, why: Nack::Lost }, cx),
+            State::Shared { owner, copies } => {
+                let others: Copies = copies.iter().copied().filter(|(node, _)| *node != from).collect();
+                if request.try_only
+                    && others.iter().any(|(node, _)| !self.is_unused_here(*node, key, cx.store))
+                {
+                    self.send(from, key, Body::Nack { rid, why: Nack::WouldBlock }, cx);
+                    return;
+                }
+                let has = request.have && others.len() < copies.len();
+                let source = self.source_for(from, key, owner, has, cx);
+                let work =
+                    Work::Grab { by: from, request, before: Before::Shared(owner, copies), retry: false };
+                let seq = self.start(key, work);
+                self.mark_dirty(key, cx.store);
+                let acks = others.iter().map(|(node, _)| *node).collect();
+                let giver = Some(owner.node).filter(|&owner| owner != from);
+                self.send(
+                    from,
+                    key,
+                    Body::Grant { rid, seq, source, acks, owner: giver, exclusive: true },
+                    cx,
+                );
+                for (node, after) in others {
+                    self.send(node, key, Body::Invalidate { seq, requester: from, after, keep: false }, cx);
+                }
+            }
+            State::Exclusive { owner, rid: after } => {
+                let try_only = request.try_only;
+                let before = Before::Exclusive(owner, after);
+                let seq = self.start(key, Work::Grab { by: from, request, before, retry: false });
+                self.mark_dirty(key, cx.store);
+                let kind = RecallKind::Yield;
+                self.send(owner, key, Body::Recall { seq, kind, requester: from, rid, after, try_only }, cx);
+            }
+            State::Busy { .. } => {}
+        }
+    }
+
+    /// Nobody has the object: the device fills it here, or the requester makes it.
+    fn first<S: Store>(&mut self, from: NodeId, key: ObjectKey, request: Request, cx: &mut Context<'_, S>) {
+        let rid = request.rid;
+        let durable =
+            cx.store.policy(key.set).is_some_and(|policy| policy.durability == Durability::WriteBack);
+        let exclusive = request.kind == RequestKind::Grab;
+        let manual = exclusive && request.first_touch == FirstTouch::Manual;
+        if durable && !manual {
+            self.start(key, Work::Fill { by: from, request, started: false });
+            self.retry_fill(key, cx);
+        } else if request.first_touch == FirstTouch::Refuse {
+            self.send(from, key, Body::Nack { rid, why: Nack::Absent }, cx);
+        } else {
+            let seq = self.start(key, Work::FirstTouch { by: from, request });
+            if exclusive {
+                self.mark_dirty(key, cx.store);
+            }
+            let (source, acks) = (Source::Make, NodeSet::EMPTY);
+            self.send(from, key, Body::Grant { rid, seq, source, acks, owner: None, exclusive }, cx);
+        }
+    }
+
+    /// Calls the linker for a fill that waits, if there is a slot for it.
+    pub(crate) fn retry_fill<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let Some(State::Busy { work: Work::Fill { request, started, .. }, .. }) =
+            self.entries.get_mut(&key).map(|entry| &mut entry.state)
+        else {
+            return;
+        };
+        if *started {
+            return;
+        }
+        let make = request.first_touch != FirstTouch::Refuse;
+        let size = cx.store.policy(key.set).map_or(0, |policy| policy.object_size);
+        let copy = self.copies.entry(key).or_default();
+        let slot = copy.slot.or_else(|| cx.store.allocate(key, size, true));
+        copy.slot = slot;
+        match slot {
+            Some(slot) => {
+                *started = true;
+                cx.effects.push(Effect::Linker(key, LinkerCall::Insert { slot, make }));
+            }
+            None => self.starve(key, cx),
+        }
+    }
+
+    pub(crate) fn is_filling(&self, key: ObjectKey) -> bool {
+        let state = self.entries.get(&key).map(|entry| &entry.state);
+        matches!(state, Some(State::Busy { work: Work::Fill { .. }, .. }))
+    }
+
+    /// A linker call ended: a first touch of ours, a fill, a removal or a sync, of which only one can be under way.
+    pub(crate) fn linker_done<S: Store>(
+        &mut self,
+        key: ObjectKey,
+        reply: LinkerReply,
+        cx: &mut Context<'_, S>,
+    ) {
+        if self.request_mut(key).is_some_and(|request| request.data == crate::copy::Data::Making) {
+            self.made(key, reply, cx);
+            return;
+        }
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        match &entry.state {
+            State::Busy { work: Work::Fill { by, request, .. }, .. } => {
+                let (by, request) = (*by, request.clone());
+                entry.state = State::Uncached;
+                self.filled(by, key, request, reply, cx);
+            }
+            State::Busy { work: Work::Device { by, rid }, .. } => {
+                let (by, rid) = (*by, *rid);
+                entry.state = State::Uncached;
+                let answer = match reply {
+                    LinkerReply::Failed(errno) => Body::Nack { rid, why: Nack::Device(errno) },
+                    _ => Body::Finished { rid },
+                };
+                self.send(by, key, answer, cx);
+                self.serve(key, cx);
+            }
+            _ => self.sync_done(key, reply, cx),
+        }
+    }
+
+    fn filled<S: Store>(
+        &mut self,
+        by: NodeId,
+        key: ObjectKey,
+        request: Request,
+        reply: LinkerReply,
+        cx: &mut Context<'_, S>,
+    ) {
+        let why = match reply {
+            LinkerReply::Ok => None,
+            LinkerReply::Absent => Some(Nack::Absent),
+            LinkerReply::Failed(errno) => Some(Nack::Device(errno)),
+        };
+        let slot = self.copies.get(&key).and_then(|copy| copy.slot);
+        match (why, slot) {
+            (None, Some(slot)) => {
+                set_mode(key, slot, Mode::Shared, cx);
+                let owner = self.location(slot, cx.store);
+                if let Some(copy) = self.copies.get_mut(&key) {
+                    copy.named = true;
+                }
+                let entry = self.entries.entry(key).or_default();
+                entry.state = State::Shared { owner, copies: [(owner.node, Rid(0))].into_iter().collect() };
+                if self.is_reachable(by) {
+                    self.entries.entry(key).or_default().queue.insert(0, Pending::Request(by, request));
+                }
+            }
+            (why, _) => {
+                if let Some(copy) = self.copies.get_mut(&key).filter(|copy| copy.request.is_none()) {
+                    if let Some(slot) = copy.slot.take() {
+                        self.release(slot, cx);
+                    }
+                }
+                let why = why.unwrap_or(Nack::Device(5));
+                self.send(by, key, Body::Nack { rid: request.rid, why }, cx);
+            }
+        }
+        self.serve(key, cx);
+        self.pump(key, cx);
+    }
+
+    pub(crate) fn home_done<S: Store>(
+        &mut self,
+        from: NodeId,
+        key: ObjectKey,
+        seq: Seq,
+        location: Location,
+        cx: &mut Context<'_, S>,
+    ) {
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let State::Busy { seq: current, work } = &entry.state else { return };
+        if *current != seq {
+            return;
+        }
+        let shared = |rid| State::Shared { owner: location, copies: [(from, rid)].into_iter().collect() };
+        entry.state = match work {
+            Work::Grab { by, request, .. } if *by == from => {
+                State::Exclusive { owner: from, rid: request.rid }
+            }
+            Work::FirstTouch { by, request } if *by == from => match request.kind {
+                RequestKind::Grab => State::Exclusive { owner: from, rid: request.rid },
+                _ => shared(request.rid),
+            },
+            // Its giver died after it had given: the answer to RETRY.
+            Work::Share { by, request, .. } if *by == from => shared(request.rid),
+            _ => return,
+        };
+        self.serve(key, cx);
+    }
+
+    pub(crate) fn home_shared<S: Store>(
+        &mut self,
+        from: NodeId,
+        key: ObjectKey,
+        seq: Seq,
+        location: Location,
+        cx: &mut Context<'_, S>,
+    ) {
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let State::Busy { seq: current, work: Work::Share { by, request, owner, .. } } = &entry.state else {
+            return;
+        };
+        if *current != seq || owner.0 != from || location.node != from {
+            return;
+        }
+        let mut copies: Copies = [*owner].into_iter().collect();
+        if *by != from && (*by == self.config.me || self.up.contains_key(by)) {
+            copies.push((*by, request.rid));
+        }
+        entry.state = State::Shared { owner: location, copies };
+        self.serve(key, cx);
+    }
+
+    /// The owner refused a try: everything is as before.
+    pub(crate) fn home_refused<S: Store>(
+        &mut self,
+        from: NodeId,
+        key: ObjectKey,
+        seq: Seq,
+        cx: &mut Context<'_, S>,
+    ) {
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let State::Busy { seq: current, work } = &entry.state else { return };
+        let (by, rid, owner) = match work {
+            Work::Share { by, request, owner, .. } => (*by, request.rid, *owner),
+            Work::Grab { by, request, before: Before::Exclusive(owner, rid), .. } => {
+                (*by, request.rid, (*owner, *rid))
+            }
+            _ => return,
+        };
+        if *current != seq || owner.0 != from {
+            return;
+        }
+        entry.state = State::Exclusive { owner: owner.0, rid: owner.1 };
+        self.send(by, key, Body::Nack { rid, why: Nack::WouldBlock }, cx);
+        self.serve(key, cx);
+    }
+
+    /// Makes the entry busy with `work`, under a new number.
+    pub(crate) fn start(&mut self, key: ObjectKey, work: Work) -> Seq {
+        let seq = self.new_seq();
+        self.entries.entry(key).or_default().state = State::Busy { seq, work };
+        seq
+    }
+
+    fn mark_dirty<S: Store>(&mut self, key: ObjectKey, store: &S) {
+        if store.policy(key.set).is_some_and(|policy| policy.durability == Durability::WriteBack) {
+            self.dirty.insert(key);
+        }
+    }
+
+    /// Where `to` finds the bytes of a settled shared object.
+    fn source_for<S: Store>(
+        &self,
+        to: NodeId,
+        key: ObjectKey,
+        owner: Location,
+        has: bool,
+        cx: &mut Context<'_, S>,
+    ) -> Source {
+        let me = self.config.me;
+        let mine = self.copies.get(&key).filter(|copy| copy.mode(cx.store) != Mode::None);
+        if has || to == me && mine.is_some() {
+            return Source::Copy;
+        }
+        let size = cx.store.policy(key.set).map_or(0, |policy| policy.object_size);
+        match mine.and_then(|copy| copy.slot) {
+            Some(slot) if owner.node == me && size <= self.config.inline_max => {
+                Source::Bytes(cx.store.take(slot, size))
+            }
+            _ => Source::Read(owner),
+        }
+    }
+
+    /// Whether `node` is this one and nobody here holds or waits for the object: a try may take it away.
+    fn is_unused_here<S: Store>(&self, node: NodeId, key: ObjectKey, store: &S) -> bool {
+        node == self.config.me && self.copies.get(&key).is_none_or(|copy: &LocalCopy| copy.is_idle(store))
+    }
+}
+
+/// The kind of request that a hold needs.
+pub(crate) const fn kind_of(hold: Hold) -> RequestKind {
+    match hold {
+        Hold::Shared => RequestKind::Get,
+        Hold::Exclusive => RequestKind::Grab,
+    }
+}

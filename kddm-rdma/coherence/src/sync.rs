@@ -1,0 +1,145 @@
+//! Sync: the home takes a shared hold of its own and has the linker write the bytes. And remove, which it shares the
+//! requester's side with.
+
+use crate::copy::{Purpose, Waiter};
+use crate::core::{Context, Core, swap};
+use crate::home::{State, Work};
+use crate::{Body, Effect, LinkerReply, Nack, OpError, OpId, Request, RequestKind, Store};
+use kddm_object::{FirstTouch, Hold, Mode, NodeId, ObjectKey, Rid, SlotId};
+
+impl Core {
+    /// Asks the home for a remove or a sync.
+    pub(crate) fn begin_call<S: Store>(
+        &mut self,
+        op: OpId,
+        key: ObjectKey,
+        kind: RequestKind,
+        cx: &mut Context<'_, S>,
+    ) {
+        let error = match self.home_of(key, cx.store) {
+            None => OpError::NoHome(key.set),
+            Some((home, _)) if !self.is_reachable(home) => OpError::PeerLost(home),
+            Some((home, _)) => {
+                let rid = self.new_rid();
+                self.calls.insert(rid, (op, key));
+                let first_touch = FirstTouch::Refuse;
+                let request =
+                    Request { kind, rid, first_touch, try_only: false, have: false, hint: None, seen: 0 };
+                self.send(home, key, Body::Request(request), cx);
+                return;
+            }
+        };
+        cx.effects.push(Effect::Complete(op, Err(error)));
+    }
+
+    /// The home has done what was asked, or could not.
+    pub(crate) fn finished<S>(
+        &mut self,
+        rid: Rid,
+        result: Result<Option<SlotId>, OpError>,
+        cx: &mut Context<'_, S>,
+    ) {
+        if let Some((op, _)) = self.calls.remove(&rid) {
+            cx.effects.push(Effect::Complete(op, result));
+        }
+    }
+
+    /// A sync under way covers whoever joins it: what was put before the request came is in the bytes of a hold that is
+    /// still to be taken or still held.
+    pub(crate) fn sync_begin<S: Store>(
+        &mut self,
+        from: NodeId,
+        key: ObjectKey,
+        rid: Rid,
+        cx: &mut Context<'_, S>,
+    ) {
+        if !self.dirty.contains(&key) {
+            self.send(from, key, Body::Finished { rid }, cx);
+            return;
+        }
+        let entry = self.entries.entry(key).or_default();
+        entry.syncing.push((from, rid));
+        if entry.syncing.len() == 1 {
+            let (hold, first_touch) = (Hold::Shared, FirstTouch::Refuse);
+            self.wait(
+                key,
+                Waiter { purpose: Purpose::Sync, hold, first_touch, try_only: false, reserve: true },
+                cx,
+            );
+        }
+    }
+
+    /// The linker has written the bytes, or could not. Ends the hold that was taken for it.
+    pub(crate) fn sync_done<S: Store>(
+        &mut self,
+        key: ObjectKey,
+        reply: LinkerReply,
+        cx: &mut Context<'_, S>,
+    ) {
+        if let LinkerReply::Ok | LinkerReply::Absent = reply {
+            self.cleaned(key, cx);
+        }
+        if let Some(slot) = self.copies.get(&key).and_then(|copy| copy.slot) {
+            swap(cx.store, slot, |word| word.release(Hold::Shared).map(|(word, _)| word));
+        }
+        let failure = match reply {
+            LinkerReply::Failed(errno) => Some(Nack::Device(errno)),
+            _ => None,
+        };
+        self.answer_syncs(key, failure, cx);
+        self.pump(key, cx);
+        if self.copies.get(&key).is_some_and(|copy| copy.evicting) {
+            self.evict_at_home(key, cx);
+        }
+    }
+
+    pub(crate) fn sync_failed<S: Store>(&mut self, key: ObjectKey, error: OpError, cx: &mut Context<'_, S>) {
+        let failure = match error {
+            OpError::Absent => None,
+            OpError::Device(errno) => Some(Nack::Device(errno)),
+            OpError::PeerLost(node) => Some(Nack::Peer(node)),
+            _ => Some(Nack::Lost),
+        };
+        self.answer_syncs(key, failure, cx);
+    }
+
+    fn answer_syncs<S: Store>(&mut self, key: ObjectKey, failure: Option<Nack>, cx: &mut Context<'_, S>) {
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        for (node, rid) in std::mem::take(&mut entry.syncing) {
+            let answer = match failure {
+                None => Body::Finished { rid },
+                Some(why) => Body::Nack { rid, why },
+            };
+            self.send(node, key, answer, cx);
+        }
+        self.serve(key, cx);
+    }
+
+    /// The device has the bytes that are held shared here. The next writer, on this node too, must ask the home, so that
+    /// the home learns of it.
+    pub(crate) fn cleaned<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let me = self.config.me;
+        let slot = self.copies.get(&key).and_then(|copy| copy.slot);
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        match entry.state {
+            State::Busy { work: Work::Grab { .. } | Work::FirstTouch { .. }, .. } => return,
+            State::Exclusive { owner, rid } if owner == me => {
+                let Some(slot) = slot else { return };
+                let (old, shared) =
+                    swap(cx.store, slot, |word| (!word.writer()).then_some(word.with_mode(Mode::Shared)));
+                if !shared {
+                    return;
+                }
+                if old.mode() != Mode::Shared {
+                    cx.effects.push(Effect::Changed(key, old.mode(), Mode::Shared));
+                }
+                let owner = self.location(slot, cx.store);
+                self.set_state(key, State::Shared { owner, copies: [(me, rid)].into_iter().collect() });
+            }
+            // Somebody has it exclusive again: the caller's hold is over, and what it wrote may be old.
+            State::Exclusive { .. } => return,
+            _ => {}
+        }
+        self.dirty.remove(&key);
+    }
+}

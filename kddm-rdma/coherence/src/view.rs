@@ -1,0 +1,179 @@
+//! What changes when a peer's life ends. Until membership is agreed upon, the view is the configured list, and a peer
+//! returns as a new incarnation that knows nothing of ours.
+
+use crate::collect::Then;
+use crate::copy::Retained;
+use crate::core::{Context, Core};
+use crate::home::{Before, Copies, Pending, State, Work};
+use crate::{Body, Nack, OpError, RequestKind, Store};
+use kddm_object::{NodeId, ObjectKey, Rid, Seq};
+
+impl Core {
+    pub(crate) fn peer_down<S: Store>(&mut self, lost: NodeId, cx: &mut Context<'_, S>) {
+        if self.up.remove(&lost).is_none() {
+            return;
+        }
+        let mut known: Vec<ObjectKey> = self.copies.keys().chain(self.entries.keys()).copied().collect();
+        known.sort_unstable();
+        known.dedup();
+        let calls: Vec<Rid> = self
+            .calls
+            .iter()
+            .filter(|(_, (_, key))| self.is_home(*key, lost, cx.store))
+            .map(|(rid, _)| *rid)
+            .collect();
+        for rid in calls {
+            self.finished(rid, Err(OpError::PeerLost(lost)), cx);
+        }
+        for key in known {
+            match self.home_of(key, cx.store) {
+                Some((home, _)) if home == lost => self.abandon_request(key, lost, cx),
+                Some((home, _)) if home == self.config.me => self.home_without(lost, key, cx),
+                _ => {}
+            }
+            self.drop_retained(key, cx);
+        }
+    }
+
+    fn is_home<S: Store>(&self, key: ObjectKey, node: NodeId, store: &S) -> bool {
+        self.home_of(key, store).is_some_and(|(home, _)| home == node)
+    }
+
+    /// Slots kept for nodes that will never fetch them, of objects whose home will never ask for them.
+    fn drop_retained<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let orphaned = self.home_of(key, cx.store).is_none_or(|(home, _)| !self.is_reachable(home));
+        if !orphaned {
+            return;
+        }
+        let Some(copy) = self.copies.get(&key) else { return };
+        let gone: Vec<Seq> = copy
+            .retained
+            .iter()
+            .filter(|kept: &&Retained| !self.is_reachable(kept.to))
+            .map(|kept| kept.seq)
+            .collect();
+        for seq in gone {
+            self.fetched(key, seq, cx);
+        }
+    }
+
+    /// Takes a dead node out of an entry, and the entry out of whatever it waited for from that node.
+    fn home_without<S: Store>(&mut self, lost: NodeId, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let reachable: Vec<NodeId> = self.up.keys().copied().chain([self.config.me]).collect();
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        entry.queue.retain(
+            |pending| !matches!(pending, Pending::Request(by, _) | Pending::Evict(by) if *by == lost),
+        );
+        entry.syncing.retain(|(by, _)| *by != lost);
+        let without = |copies: &Copies| -> Copies {
+            copies.iter().copied().filter(|(node, _)| *node != lost).collect()
+        };
+        // Whoever may keep bytes of an object whose last writer is dead: its giver, and nobody knows any more who that was.
+        let everybody = || -> Copies { reachable.iter().map(|&node| (node, Rid(0))).collect() };
+        match &mut entry.state {
+            State::Uncached | State::Lost => {}
+            State::Shared { owner, copies } if owner.node != lost => *copies = without(copies),
+            State::Shared { copies, .. } => {
+                let copies = without(copies);
+                self.collect(key, &copies, Then::Salvage(None, None), cx);
+            }
+            State::Exclusive { owner, .. } if *owner == lost => {
+                self.collect(key, &everybody(), Then::Salvage(None, None), cx);
+            }
+            State::Exclusive { .. } => {}
+            State::Busy { seq, work } => match work {
+                Work::Grab { by, before, .. } if *by == lost => {
+                    let copies = match before {
+                        Before::Shared(_, copies) => without(copies),
+                        Before::Exclusive(..) => everybody(),
+                    };
+                    self.collect(key, &copies, Then::Salvage(None, None), cx);
+                }
+                Work::Grab { by, before: Before::Shared(_, copies), .. } => {
+                    // The acks go to the requester: it must not wait for this one.
+                    if copies.iter().any(|(node, _)| *node == lost) {
+                        let (by, seq) = (*by, *seq);
+                        self.send(by, key, Body::Ack { seq, of: lost, retained: None, since: seq }, cx);
+                    }
+                }
+                Work::Grab { by, request, before: Before::Exclusive(owner, _), retry }
+                | Work::Share { by, request, owner: (owner, _), retry }
+                    if *owner == lost =>
+                {
+                    if *by == lost {
+                        self.collect(key, &everybody(), Then::Salvage(None, None), cx);
+                    } else {
+                        *retry = true;
+                        let (by, rid, seq) = (*by, request.rid, *seq);
+                        self.send(by, key, Body::Retry { rid, seq }, cx);
+                    }
+                }
+                Work::Grab { .. } | Work::Share { .. } => {}
+                Work::FirstTouch { by, .. } if *by == lost => {
+                    self.dirty.remove(&key);
+                    self.set_state(key, State::Uncached);
+                }
+                Work::FirstTouch { .. } | Work::Fill { .. } | Work::Device { .. } => {}
+                Work::Collect { due, kept, then } => {
+                    due.remove(lost);
+                    kept.retain(|(node, _)| *node != lost);
+                    if let Then::Salvage(request, _) = then {
+                        *request = request.take().filter(|(by, _)| *by != lost);
+                    }
+                    self.try_collected(key, cx);
+                }
+                Work::Drain { owner, copies, .. } if owner.node == lost => {
+                    let copies = without(copies);
+                    self.collect(key, &copies, Then::Salvage(None, None), cx);
+                }
+                Work::Drain { copies, due, .. } => {
+                    *copies = without(copies);
+                    due.remove(lost);
+                    self.try_drained(key, cx);
+                }
+            },
+        }
+        self.serve(key, cx);
+        self.pump(key, cx);
+    }
+
+    /// RETRYING: the requester has nothing of the transaction `seq`. With `rid` it still wants the object.
+    pub(crate) fn home_retrying<S: Store>(
+        &mut self,
+        from: NodeId,
+        key: ObjectKey,
+        rid: Rid,
+        seq: Seq,
+        cx: &mut Context<'_, S>,
+    ) {
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let State::Busy { seq: current, work } = &entry.state else { return };
+        if *current != seq {
+            return;
+        }
+        let (request, copies, asked, giver) = match work {
+            Work::FirstTouch { by, .. } if *by == from => {
+                self.dirty.remove(&key);
+                self.set_state(key, State::Uncached);
+                self.serve(key, cx);
+                return;
+            }
+            Work::Grab { by, request, before: Before::Shared(owner, copies), retry } if *by == from => {
+                (request.clone(), copies.clone(), *retry, owner.node)
+            }
+            Work::Grab { by, request, before: Before::Exclusive(owner, rid), retry }
+            | Work::Share { by, request, owner: (owner, rid), retry }
+                if *by == from =>
+            {
+                (request.clone(), [(*owner, *rid)].into_iter().collect(), *retry, *owner)
+            }
+            _ => return,
+        };
+        debug_assert!(matches!(request.kind, RequestKind::Get | RequestKind::Grab));
+        let request = (rid != Rid(0)).then_some((from, request));
+        let why = (!asked).then_some(Nack::Peer(giver));
+        let copies: Copies =
+            copies.into_iter().filter(|(node, _)| *node != from && self.is_reachable(*node)).collect();
+        self.collect(key, &copies, Then::Salvage(request, why), cx);
+    }
+}
