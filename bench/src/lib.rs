@@ -6,8 +6,10 @@
 pub mod alternate;
 pub mod demo;
 pub mod fs_latency;
+pub mod idle;
 pub mod interrupt;
 pub mod object_latency;
+pub mod pages;
 pub mod playground;
 pub mod programs;
 pub mod progress;

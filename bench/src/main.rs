@@ -1,3 +1,159 @@
-//! `kddm-bench`: alternation, trees and latencies by hand, and the demo.
+//! `kddm-bench`: the demo, alternation, trees and latencies by hand.
 #![forbid(unsafe_code)]
-fn main() {}
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Parser, Subcommand};
+use kddm_bench::{alternate, demo, fs_latency, interrupt, random, report::Report, tree};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Shows, checks and measures kDDM and kDFS.
+///
+/// Exits with 0 if everything is as it should be, 1 if not (a stale read, a difference, a failed call), 2 if
+/// the command line is wrong.
+#[derive(Parser)]
+#[command(version, max_term_width = 110)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Two nodes on this host: a tree copied and compared, alternation, restarts, latencies; all checked
+    Demo {
+        /// Files of the tree
+        #[arg(long, default_value_t = 3000)]
+        files: usize,
+        /// Rounds of the alternation
+        #[arg(long, default_value_t = 10_000)]
+        rounds: u64,
+        /// Calls of each kind whose latency is taken
+        #[arg(long, default_value_t = 500)]
+        calls: u32,
+        /// Take the tree from this directory [default: the sources of our own dependencies]
+        #[arg(long)]
+        source: Option<PathBuf>,
+        /// Where every random choice comes from [default: a fresh one, printed]
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Work below this directory [default: the system's directory for temporary files]
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+    /// Change files through one of two directories, read them through the other, and count stale reads
+    Alternate {
+        /// A directory, for example the mount of node 1
+        a: PathBuf,
+        /// Another that shows the same files, for example the mount of node 2
+        b: PathBuf,
+        /// How many changes
+        #[arg(long, default_value_t = 10_000)]
+        rounds: u64,
+        /// Repeat the run that printed this seed
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Fail if no stale read is seen: for directories that are known not to be coherent
+        #[arg(long)]
+        expect_stale: bool,
+    },
+    /// Copy a real source tree in through one directory and compare it through another
+    Tree {
+        /// Where it is copied to, for example the mount of node 1
+        a: PathBuf,
+        /// Where it is compared, for example the mount of node 2
+        b: PathBuf,
+        /// Files of the tree
+        #[arg(long, default_value_t = 3000)]
+        files: usize,
+        /// Take the tree from this directory [default: the sources of our own dependencies]
+        #[arg(long)]
+        source: Option<PathBuf>,
+    },
+    /// Latencies of file-system calls on mounts beside a native directory; writes target/report/fs-latency.json
+    FsLatency {
+        /// A native directory
+        #[arg(long)]
+        native: PathBuf,
+        /// The mounts, in the order n1, n2 …
+        #[arg(required = true)]
+        mounts: Vec<PathBuf>,
+        /// What to call the fabric in the report
+        #[arg(long, default_value = "tcp")]
+        fabric: String,
+        /// Calls of each kind
+        #[arg(long, default_value_t = 2000)]
+        count: u32,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match interrupt::clean_up_on_signals().map_err(Into::into).and_then(|()| run(arguments.command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kddm-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Demo { files, rounds, calls, source, seed, dir } => {
+            let seed = seed.unwrap_or_else(random::fresh_seed);
+            let dir = dir.unwrap_or_else(std::env::temp_dir);
+            let directory = tempfile::Builder::new().prefix("kddm-demo-").tempdir_in(&dir);
+            let directory = directory.with_context(|| format!("making a directory in {}", dir.display()))?;
+            demo::run(directory.path(), &demo::Size { files, bytes: 72 << 20, rounds, calls, source, seed })
+        }
+        Command::Alternate { a, b, rounds, seed, expect_stale } => {
+            let seed = seed.unwrap_or_else(random::fresh_seed);
+            alternate_once([a, b], alternate::Options { rounds, seed }, expect_stale)
+        }
+        Command::Tree { a, b, files, source } => tree_once([a, b], files, source),
+        Command::FsLatency { native, mounts, fabric, count } => {
+            let named = mounts.into_iter().enumerate().map(|(at, mount)| (format!("n{}", at + 1), mount));
+            let mut report = Report::new(None);
+            report.cases =
+                fs_latency::run(&fs_latency::Options { native, nodes: named.collect(), fabric, count })?;
+            println!("{}\n{}", report.table(), report.write("fs-latency")?.display());
+            Ok(())
+        }
+    }
+}
+
+fn alternate_once(sides: [PathBuf; 2], options: alternate::Options, expect_stale: bool) -> Result<()> {
+    let begin = Instant::now();
+    println!("seed {} (replay with --rounds {} --seed {})", options.seed, options.rounds, options.seed);
+    let outcome = alternate::run([&sides[0], &sides[1]], options)?;
+    outcome.findings.iter().for_each(|finding| println!("  {finding}"));
+    println!(
+        "rounds {}, looks {}, stale {}, errors {}, {:.1} s",
+        outcome.rounds,
+        outcome.looks,
+        outcome.stale,
+        outcome.errors,
+        begin.elapsed().as_secs_f64()
+    );
+    match (expect_stale, outcome.stale) {
+        (true, 0) => bail!("no stale read was seen where some must be"),
+        (false, _) if !outcome.clean() => bail!("{} stale reads, {} errors", outcome.stale, outcome.errors),
+        _ => Ok(()),
+    }
+}
+
+fn tree_once([a, b]: [PathBuf; 2], files: usize, source: Option<PathBuf>) -> Result<()> {
+    let staging = tempfile::Builder::new().prefix("kddm-tree-").tempdir()?;
+    let tree = tree::stage(source.as_deref(), &staging.path().join("tree"), files, 0)?;
+    let name = format!("tree-{}", std::process::id());
+    let result = tree::copy(&tree.path, &a.join(&name), tree.files)
+        .and_then(|()| tree::compare(&tree.path, &b.join(&name), tree.files));
+    let removed = std::fs::remove_dir_all(a.join(&name));
+    let differences = result?;
+    differences.iter().for_each(|difference| println!("  {difference}"));
+    println!("files {}, bytes {}, differences {}", tree.files, tree.bytes, differences.len());
+    ensure!(differences.is_empty(), "{} differences", differences.len());
+    removed.context("removing the copy")
+}
