@@ -1,6 +1,7 @@
 //! The arena: slots given to objects and taken back, by the engine.
 
 use crate::control::{Control, tenanted};
+use crate::guard::Listener;
 use crate::index::{Fingerprint, Index, Writer};
 use crate::pool::Pool;
 use crate::slab::{Mapping, Slab};
@@ -9,6 +10,7 @@ use kddm_object::limits::{SLAB_MAX, SLAB_MIN, SLOT_SIZES, size_class};
 use kddm_object::{Generation, ObjectKey, SlotId, Word};
 use parking_lot::Mutex;
 use std::os::fd::OwnedFd;
+use std::ptr::NonNull;
 
 /// How large an arena is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +38,14 @@ pub struct Arena {
     controls: usize,
     pub(crate) index: Index,
     pub(crate) state: Mutex<State>,
+    /// Not in the arena itself: guards point to it.
+    listener: NonNull<Listener>,
 }
+
+// SAFETY: the listener is Send and Sync, and nobody gets at it but by `&`, until the arena's drop; all else is so by itself.
+unsafe impl Send for Arena {}
+// SAFETY: as above.
+unsafe impl Sync for Arena {}
 
 /// What changes under the lock.
 pub(crate) struct State {
@@ -67,7 +76,8 @@ impl Arena {
         let pool = Pool::new(slab_bytes, limit);
         let state = Mutex::new(State { pool, writer, mappings: vec![first], trouble: None });
         let controls = slab_bytes / SLOT_SIZES[0] as usize;
-        Ok(Arena { config, slabs, controls, index, state })
+        let listener = NonNull::from(Box::leak(Box::<Listener>::default()));
+        Ok(Arena { config, slabs, controls, index, state, listener })
     }
 
     /// How large it is.
@@ -92,7 +102,7 @@ impl Arena {
             self.cut(slab, class, new, mappings).map_err(|error| *trouble = Some(error)).is_ok()
         })?;
         let control = self.known(slot);
-        control.occupy(key);
+        control.occupy(key, size);
         if !self.index.insert(writer, Fingerprint::of(key), slot) {
             let freed = control.vacate();
             debug_assert!(freed.is_ok(), "BUG: {slot:?} was held before it had a mode");
@@ -207,13 +217,14 @@ impl Arena {
     /// The control block of any slot.
     #[inline]
     pub(crate) fn control(&self, slot: SlotId) -> Option<&Control> {
-        let first = self.slabs.get(usize::from(slot.slab()))?.controls()?;
-        if usize::from(slot.index()) >= self.controls {
-            return None;
-        }
-        // SAFETY: a published slab has `self.controls` blocks from `first` on, in a mapping that lives as long as the arena; the
-        // index is below that. All zeros is a valid block, and blocks are changed through atomics only.
-        Some(unsafe { first.add(usize::from(slot.index())).as_ref() })
+        block(&self.slabs, self.controls, slot)
+    }
+
+    /// Who hears of last puts.
+    #[inline]
+    pub(crate) fn listener(&self) -> &Listener {
+        // SAFETY: leaked in `new`, freed by nobody but this arena's drop.
+        unsafe { self.listener.as_ref() }
     }
 
     /// The slab of a slot.
@@ -221,6 +232,35 @@ impl Arena {
     pub(crate) fn slab(&self, slot: SlotId) -> Option<&Slab> {
         self.slabs.get(usize::from(slot.slab()))
     }
+}
+
+impl Drop for Arena {
+    /// Unmaps the slabs, unless a guard is still there or is just telling the engine of its put: then all it points to stays for good.
+    fn drop(&mut self) {
+        let (slabs, controls) = (&self.slabs, self.controls);
+        let state = self.state.get_mut();
+        let busy = (0..state.mappings.len()).any(|slab| {
+            let index = |slot: SlotId| block(slabs, controls, slot).map(Control::word);
+            state.pool.taken(slab as u16).filter_map(index).any(|word| word.held() || word.revoke())
+        });
+        if busy {
+            std::mem::forget(std::mem::take(&mut state.mappings));
+        } else {
+            // SAFETY: leaked in `new`; a guard that could look at it would hold a slot, or have left its word revoked.
+            drop(unsafe { Box::from_raw(self.listener.as_ptr()) });
+        }
+    }
+}
+
+#[inline]
+fn block(slabs: &[Slab], controls: usize, slot: SlotId) -> Option<&Control> {
+    let first = slabs.get(usize::from(slot.slab()))?.controls()?;
+    if usize::from(slot.index()) >= controls {
+        return None;
+    }
+    // SAFETY: a published slab has `controls` blocks from `first` on, in a mapping that lives as long as the arena's array of slabs; the
+    // index is below that. All zeros is a valid block, and blocks are changed through atomics only.
+    Some(unsafe { first.add(usize::from(slot.index())).as_ref() })
 }
 
 #[cold]

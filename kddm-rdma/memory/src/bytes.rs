@@ -44,7 +44,7 @@ impl Arena {
     }
 
     #[inline]
-    fn start(&self, slot: SlotId, length: usize) -> NonNull<u8> {
+    pub(crate) fn start(&self, slot: SlotId, length: usize) -> NonNull<u8> {
         match self.range(slot, 0, length) {
             Some(first) => first,
             None => panic!("BUG: {slot:?} does not have {length} bytes"),

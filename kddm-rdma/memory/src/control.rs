@@ -22,9 +22,18 @@ pub(crate) struct Control {
     word: AtomicU64,
     set: AtomicU64,
     object: AtomicU32,
+    size: AtomicU32,
 }
 
 const _: () = assert!(size_of::<Control>() == 32, "two to a cache line, none across two");
+
+/// What a put leaves to do.
+pub(crate) enum Put {
+    /// Nothing.
+    Quiet,
+    /// The engine waits to hear that nobody holds this object any more.
+    Notify(ObjectKey),
+}
 
 /// Why a hold was not taken.
 pub(crate) enum Missed {
@@ -47,25 +56,36 @@ impl Control {
         self.object.load(Acquire) == key.object && self.set.load(Acquire) == key.set.0
     }
 
+    /// Whose bytes these are, for who knows that the tenancy does not end.
+    pub(crate) fn tag(&self) -> ObjectKey {
+        ObjectKey::new(SetId(self.set.load(Acquire)), self.object.load(Acquire))
+    }
+
+    /// The object's size, for who knows that the tenancy does not end.
+    #[inline]
+    pub(crate) fn size(&self) -> u32 {
+        self.size.load(Relaxed)
+    }
+
     /// Whose bytes these are, or `None` if the slot is free.
     pub(crate) fn tenant(&self) -> Option<ObjectKey> {
         loop {
             let word = self.word();
-            let key = ObjectKey::new(SetId(self.set.load(Acquire)), self.object.load(Acquire));
+            let key = self.tag();
             if self.word().generation() == word.generation() {
                 return tenanted(word.generation()).then_some(key);
             }
         }
     }
 
-    /// Gives the free slot to `key`. Only one thread at a time (the arena's lock).
-    pub(crate) fn occupy(&self, key: ObjectKey) -> Generation {
+    /// Gives the free slot to `key`, of `size` bytes. Only one thread at a time (the arena's lock).
+    pub(crate) fn occupy(&self, key: ObjectKey, size: u32) {
         let generation = self.word().generation().next();
         debug_assert!(tenanted(generation), "BUG: a slot with a tenant was given away");
         self.set.store(key.set.0, Publish);
         self.object.store(key.object, Publish);
+        self.size.store(size, Publish);
         self.word.store(Word::new(generation).0, Publish);
-        generation
     }
 
     /// Ends the tenancy, unless somebody holds the slot or it is free already; then nothing is changed.
@@ -106,12 +126,17 @@ impl Control {
 
     /// Ends a hold. `None` if there is no such hold.
     #[inline]
-    pub(crate) fn put(&self, hold: Hold) -> Option<Release> {
+    pub(crate) fn put(&self, hold: Hold) -> Option<Put> {
         let mut word = Word(self.word.load(Relaxed));
         loop {
             let (left, told) = word.release(hold)?;
+            let put = match told {
+                Release::Quiet => Put::Quiet,
+                // Read now: after the swap the tenancy may end, and the whole arena with it.
+                Release::Notify => Put::Notify(self.tag()),
+            };
             match self.word.compare_exchange_weak(word.0, left.0, Publish, Relaxed) {
-                Ok(_) => return Some(told),
+                Ok(_) => return Some(put),
                 Err(now) => word = Word(now),
             }
         }

@@ -1,7 +1,7 @@
 //! Hits: holds taken and ended by any thread, without a lock, an allocation or the engine.
 
 use crate::Arena;
-use crate::control::Missed;
+use crate::control::{Control, Missed, Put};
 use crate::index::Fingerprint;
 use kddm_object::{Hold, ObjectKey, Release, SlotId};
 
@@ -33,6 +33,11 @@ impl Arena {
     /// Why the engine has to be asked.
     #[inline]
     pub fn try_hold(&self, key: ObjectKey, hold: Hold) -> Result<SlotId, Miss> {
+        self.hit(key, hold).map(|(slot, _)| slot)
+    }
+
+    #[inline]
+    pub(crate) fn hit(&self, key: ObjectKey, hold: Hold) -> Result<(SlotId, &Control), Miss> {
         loop {
             let found = self.index.find(Fingerprint::of(key), |slot| {
                 let control = self.control(slot)?;
@@ -41,7 +46,7 @@ impl Arena {
             });
             let (slot, control, word) = found.ok_or(Miss::Absent)?;
             match control.hold(word, hold) {
-                Ok(()) => return Ok(slot),
+                Ok(()) => return Ok((slot, control)),
                 Err(Missed::Refused(refused)) => return Err(refused.into()),
                 // Another tenant: `key` may have another slot by now, or none.
                 Err(Missed::Gone) => {}
@@ -49,14 +54,15 @@ impl Arena {
         }
     }
 
-    /// Ends a hold, and says whether the engine waits to hear of it.
+    /// Ends a hold of [`Arena::try_hold`], and says whether the engine waits to hear of it.
     ///
     /// # Panics
     /// With debug assertions: if there is no such hold. Without them, nothing is changed.
     #[inline]
     pub fn put(&self, slot: SlotId, hold: Hold) -> Release {
         match self.known(slot).put(hold) {
-            Some(release) => release,
+            Some(Put::Quiet) => Release::Quiet,
+            Some(Put::Notify(_)) => Release::Notify,
             None => {
                 debug_assert!(false, "BUG: {slot:?} was put without a {hold:?} hold: {:?}", self.load(slot));
                 Release::Quiet

@@ -18,6 +18,7 @@ mod arena;
 mod bytes;
 mod control;
 mod error;
+mod guard;
 mod hit;
 mod index;
 mod pool;
@@ -27,5 +28,6 @@ mod victims;
 
 pub use arena::{Arena, ArenaConfig};
 pub use error::MemoryError;
+pub use guard::{Exclusive, Filling, Shared};
 pub use hit::Miss;
 pub use usage::{ClassUsage, Usage};

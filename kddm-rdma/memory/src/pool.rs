@@ -219,8 +219,14 @@ impl Pool {
 
     /// The slots of a slab that are not free.
     pub(crate) fn taken(&self, slab: u16) -> impl Iterator<Item = SlotId> + '_ {
-        let of = &self.slabs[usize::from(slab)];
-        (0..of.slots as u16).filter(|&index| !of.is_free(index)).map(move |index| SlotId::new(slab, index))
+        let cut = self.slabs.get(usize::from(slab)).filter(|cut| cut.free < cut.slots);
+        cut.into_iter().flat_map(move |cut| {
+            // In u32: a slab of the smallest slots has one more than u16 can say.
+            (0..cut.slots)
+                .map(|index| index as u16)
+                .filter(|&index| !cut.is_free(index))
+                .map(move |index| SlotId::new(slab, index))
+        })
     }
 
     /// The slab being emptied for `class`, if any is.
