@@ -1,13 +1,20 @@
-//! Holds as values: whoever has one may look at, or change, the object's bytes; dropping it is the put.
+//! Holds as values: bytes while they live, a put when they are dropped.
+//!
+//! **What the engine promises.** The crates above write no `unsafe`, so what the engine works with ([`Arena::swap`],
+//! [`Arena::adopt_shared`], [`Arena::adopt_exclusive`]) is safe to call, and sound by its care: words change by
+//! [`kddm_object::Word`]'s transitions alone, and each counted hold becomes at most one guard.
+//!
+//! A guard points into the arena without owning a share of it: a reference count would be two more atomic operations, on
+//! one cache line that all threads of the node fight for, where a hit and its put are two. Instead an arena that ends while
+//! words are held or revoked leaves its memory mapped for good.
 
+use crate::control::{Control, Put};
 use crate::{Arena, Miss};
-use kddm_object::{Hold, ObjectKey, Release, SlotId};
+use kddm_object::{Hold, ObjectKey, SlotId};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
-
-/// Who is told that the last hold of a slot under revocation was put.
-pub(crate) type OnNotify = Box<dyn Fn(ObjectKey) + Send + Sync>;
+use std::ptr::NonNull;
+use std::sync::OnceLock;
 
 /// A shared hold. Until it is dropped, nobody changes the object, anywhere.
 pub struct Shared(Held);
@@ -15,145 +22,155 @@ pub struct Shared(Held);
 /// An exclusive hold. Until it is dropped, nobody else has any hold of the object, anywhere.
 pub struct Exclusive(Held);
 
-/// A hold that is counted in the word of `slot`, and is ended by the one value that stands for it.
+/// A hold that is counted in the word of `control`, and is ended by the one value that stands for it.
 struct Held {
-    arena: Arc<Arena>,
-    slot: SlotId,
+    control: NonNull<Control>,
+    bytes: NonNull<u8>,
+    listener: NonNull<Listener>,
     length: u32,
+    slot: SlotId,
     hold: Hold,
 }
 
+/// Who hears of the last put of a revoked slot.
+#[derive(Default)]
+pub(crate) struct Listener(OnceLock<OnNotify>);
+
+type OnNotify = Box<dyn Fn(ObjectKey) + Send + Sync>;
+
 impl Arena {
-    /// Sets who is told of a put that leaves a slot revoked and unheld ([`Release::Notify`]). It is told by the thread that
-    /// dropped the guard. False, and nothing is changed, if somebody is told already.
+    /// Sets who is told of a put that leaves a slot revoked and unheld ([`kddm_object::Release::Notify`]). It is told by the
+    /// thread that dropped the guard. False, and nothing is changed, if somebody is told already.
+    #[must_use]
     pub fn on_notify(&self, told: Box<dyn Fn(ObjectKey) + Send + Sync>) -> bool {
-        self.on_notify.set(told).is_ok()
+        self.listener().0.set(told).is_ok()
     }
 
-    /// Takes a shared hold by the state word alone.
+    /// A get that is a hit: takes a shared hold by the state word alone.
     ///
     /// # Errors
     /// Why the engine has to be asked.
     #[inline]
-    pub fn get(self: &Arc<Arena>, key: ObjectKey) -> Result<Shared, Miss> {
-        self.try_hold(key, Hold::Shared).map(|slot| self.adopt_shared(slot))
+    pub fn get(&self, key: ObjectKey) -> Result<Shared, Miss> {
+        let (slot, control) = self.hit(key, Hold::Shared)?;
+        Ok(Shared(self.held(slot, control, Hold::Shared)))
     }
 
-    /// Takes an exclusive hold by the state word alone.
+    /// A grab that is a hit: takes an exclusive hold by the state word alone.
     ///
     /// # Errors
     /// Why the engine has to be asked.
     #[inline]
-    pub fn grab(self: &Arc<Arena>, key: ObjectKey) -> Result<Exclusive, Miss> {
-        self.try_hold(key, Hold::Exclusive).map(|slot| self.adopt_exclusive(slot))
+    pub fn grab(&self, key: ObjectKey) -> Result<Exclusive, Miss> {
+        let (slot, control) = self.hit(key, Hold::Exclusive)?;
+        Ok(Exclusive(self.held(slot, control, Hold::Exclusive)))
     }
 
-    /// The guard of a shared hold that the engine has counted in the word, for whoever asked for it. Like [`Arena::swap`] this is the
-    /// engine's: the arena believes that each counted hold is adopted once.
+    /// The guard of a shared hold that the engine has counted in the word. Each is adopted once.
     ///
     /// # Panics
     /// If the word counts no shared hold: a bug of the engine.
-    #[inline]
-    pub fn adopt_shared(self: &Arc<Arena>, slot: SlotId) -> Shared {
-        assert!(self.load(slot).readers() > 0, "BUG: {slot:?} is not held shared");
-        Shared(self.held(slot, Hold::Shared))
+    pub fn adopt_shared(&self, slot: SlotId) -> Shared {
+        let control = self.known(slot);
+        assert!(control.word().readers() > 0, "BUG: {slot:?} is not held shared");
+        Shared(self.held(slot, control, Hold::Shared))
     }
 
-    /// The guard of an exclusive hold that the engine has counted in the word; as [`Arena::adopt_shared`].
+    /// The guard of an exclusive hold that the engine has counted in the word. It is adopted once.
     ///
     /// # Panics
     /// If the word counts no exclusive hold: a bug of the engine.
-    #[inline]
-    pub fn adopt_exclusive(self: &Arc<Arena>, slot: SlotId) -> Exclusive {
-        assert!(self.load(slot).writer(), "BUG: {slot:?} is not held exclusively");
-        Exclusive(self.held(slot, Hold::Exclusive))
+    pub fn adopt_exclusive(&self, slot: SlotId) -> Exclusive {
+        let control = self.known(slot);
+        assert!(control.word().writer(), "BUG: {slot:?} is not held exclusively");
+        Exclusive(self.held(slot, control, Hold::Exclusive))
     }
 
     #[inline]
-    fn held(self: &Arc<Arena>, slot: SlotId, hold: Hold) -> Held {
-        Held { arena: self.clone(), slot, length: self.known(slot).length(), hold }
+    fn held(&self, slot: SlotId, control: &Control, hold: Hold) -> Held {
+        let length = control.size();
+        let bytes = self.start(slot, length as usize);
+        let listener = NonNull::from(self.listener());
+        Held { control: NonNull::from(control), bytes, listener, length, slot, hold }
     }
 }
 
+// SAFETY: a hold belongs to no thread: its word is atomic, its listener Sync, and its bytes are read and written through the
+// guards' `&self` and `&mut self`, as those of a `Box<[u8]>`.
+unsafe impl Send for Held {}
+// SAFETY: as above; `&Held` only reads the bytes.
+unsafe impl Sync for Held {}
+
 impl Held {
+    fn control(&self) -> &Control {
+        // SAFETY: control blocks outlive every hold: the arena's drop leaves them, if need be.
+        unsafe { self.control.as_ref() }
+    }
+
     fn key(&self) -> ObjectKey {
-        // A held slot keeps its tenant.
-        self.arena.key_of(self.slot).unwrap_or_default()
+        self.control().tag()
     }
 }
 
 impl Drop for Held {
     #[inline]
     fn drop(&mut self) {
-        // Asked before the put: afterwards the slot may be somebody else's. The word is loaded for it only when it matters.
-        let key = self.arena.load(self.slot).revoke().then(|| self.key());
-        if self.arena.put(self.slot, self.hold) == Release::Notify {
-            self.arena.notify(key, self.slot);
+        match self.control().put(self.hold) {
+            Some(Put::Quiet) => {}
+            Some(Put::Notify(key)) => {
+                // SAFETY: the word is revoked until the engine has heard of this put, and the listener outlives revoked words as
+                // the control blocks do.
+                let listener = unsafe { self.listener.as_ref() };
+                if let Some(told) = listener.0.get() {
+                    told(key);
+                }
+            }
+            None => debug_assert!(false, "BUG: the {:?} hold of {:?} was put twice", self.hold, self.slot),
         }
     }
 }
 
-impl Arena {
-    /// Revoked and unheld: the slot stays its tenant's until the engine has heard of it, so its key can be read late as well.
-    #[cold]
-    fn notify(&self, key: Option<ObjectKey>, slot: SlotId) {
-        if let (Some(told), Some(key)) = (self.on_notify.get(), key.or_else(|| self.key_of(slot))) {
-            told(key);
+macro_rules! guard {
+    ($guard:ident) => {
+        impl $guard {
+            /// The object.
+            pub fn key(&self) -> ObjectKey {
+                self.0.key()
+            }
+
+            /// The slot.
+            pub fn slot(&self) -> SlotId {
+                self.0.slot
+            }
         }
-    }
+
+        impl Deref for $guard {
+            type Target = [u8];
+
+            #[inline]
+            fn deref(&self) -> &[u8] {
+                // SAFETY: `held` took the pointer from a slot of at least this length, which stays mapped while it is
+                // held; a hold of either kind keeps others from writing, and the slice does not outlive `self`.
+                unsafe { std::slice::from_raw_parts(self.0.bytes.as_ptr(), self.0.length as usize) }
+            }
+        }
+
+        impl fmt::Debug for $guard {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($guard)).field(&self.key()).field(&self.0.slot).finish()
+            }
+        }
+    };
 }
 
-impl Shared {
-    /// The object.
-    pub fn key(&self) -> ObjectKey {
-        self.0.key()
-    }
-}
-
-impl Exclusive {
-    /// The object.
-    pub fn key(&self) -> ObjectKey {
-        self.0.key()
-    }
-}
-
-impl Deref for Shared {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        // SAFETY: the word counts this shared hold as long as `self` lives, and the slice does not outlive `self`.
-        unsafe { self.0.arena.bytes(self.0.slot, self.0.length as usize) }
-    }
-}
-
-impl Deref for Exclusive {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        // SAFETY: the word counts this exclusive hold as long as `self` lives, and the slice does not outlive `self`.
-        unsafe { self.0.arena.bytes(self.0.slot, self.0.length as usize) }
-    }
-}
+guard!(Shared);
+guard!(Exclusive);
 
 impl DerefMut for Exclusive {
     #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `deref`; `self` is borrowed mutably, and it is the only value that stands for the only hold.
-        unsafe { self.0.arena.bytes_mut(self.0.slot, self.0.length as usize) }
-    }
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Shared").field(&self.key()).finish()
-    }
-}
-
-impl fmt::Debug for Exclusive {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Exclusive").field(&self.key()).finish()
+        unsafe { std::slice::from_raw_parts_mut(self.0.bytes.as_ptr(), self.0.length as usize) }
     }
 }
 
@@ -163,11 +180,12 @@ mod tests {
     use crate::ArenaConfig;
     use kddm_object::{Mode, SetId};
     use parking_lot::Mutex;
+    use std::sync::Arc;
 
     const KEY: ObjectKey = ObjectKey { set: SetId(7), object: 1 };
 
-    fn arena_with(mode: Mode, size: u32) -> (Arc<Arena>, SlotId) {
-        let arena = Arc::new(Arena::new(ArenaConfig::new(1 << 20)).unwrap());
+    fn arena_with(mode: Mode, size: u32) -> (Arena, SlotId) {
+        let arena = Arena::new(ArenaConfig::new(1 << 20)).unwrap();
         let slot = arena.allocate(KEY, size, false).unwrap();
         let word = arena.load(slot);
         arena.swap(slot, word, word.with_mode(mode)).unwrap();
@@ -178,7 +196,7 @@ mod tests {
     fn guards_have_the_objects_exact_length_and_put_when_dropped() {
         let (arena, slot) = arena_with(Mode::Exclusive, 100);
         let mut writer = arena.grab(KEY).unwrap();
-        assert_eq!((writer.len(), writer.key()), (100, KEY));
+        assert_eq!((writer.len(), writer.key(), writer.slot()), (100, KEY, slot));
         writer.fill(7);
         assert_eq!(arena.get(KEY).unwrap_err(), Miss::Busy);
         drop(writer);
@@ -202,6 +220,39 @@ mod tests {
         drop(one);
         assert!(told.lock().is_empty());
         drop(two);
+        assert_eq!(*told.lock(), [KEY]);
+    }
+
+    #[test]
+    fn a_counted_hold_becomes_a_guard() {
+        let (arena, slot) = arena_with(Mode::Exclusive, 8);
+        assert_eq!(arena.try_hold(KEY, Hold::Exclusive), Ok(slot));
+        arena.adopt_exclusive(slot)[0] = 5;
+        assert_eq!(arena.try_hold(KEY, Hold::Shared), Ok(slot));
+        assert_eq!(arena.adopt_shared(slot)[0], 5);
+        assert!(!arena.load(slot).held());
+    }
+
+    #[test]
+    #[should_panic(expected = "is not held shared")]
+    fn what_is_not_held_is_not_adopted() {
+        let (arena, slot) = arena_with(Mode::Shared, 8);
+        arena.adopt_shared(slot);
+    }
+
+    #[test]
+    fn a_guard_outlives_its_arena() {
+        let (arena, _) = arena_with(Mode::Exclusive, 4096);
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let list = told.clone();
+        assert!(arena.on_notify(Box::new(move |key| list.lock().push(key))));
+        let mut guard = arena.grab(KEY).unwrap();
+        let word = arena.load(guard.slot());
+        arena.swap(guard.slot(), word, word.with_revoke(true)).unwrap();
+        drop(arena);
+        guard.fill(3);
+        assert!(guard.iter().all(|&byte| byte == 3));
+        drop(guard);
         assert_eq!(*told.lock(), [KEY]);
     }
 }

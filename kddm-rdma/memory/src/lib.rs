@@ -28,6 +28,6 @@ mod victims;
 
 pub use arena::{Arena, ArenaConfig};
 pub use error::MemoryError;
-pub use guard::{Exclusive, Filling, Shared};
+pub use guard::{Exclusive, Shared};
 pub use hit::Miss;
 pub use usage::{ClassUsage, Usage};
