@@ -24,6 +24,11 @@ pub enum Request {
         /// Its path, relative to the root of the file system.
         path: PathBuf,
     },
+    /// Where does this inode live, and in which life is its number?
+    Inode {
+        /// The inode number.
+        inode: u32,
+    },
     /// What does this node know about an object?
     Dump {
         /// The object's set.
@@ -57,7 +62,7 @@ pub enum Reply {
     Done,
     /// To Status.
     Status(Status),
-    /// To Where.
+    /// To Where and Inode.
     Where(Where),
     /// To Dump.
     Dump(Dump),

@@ -1,0 +1,71 @@
+//! Which cluster a command is about, and the servers of it that run on this host.
+
+use anyhow::{Result, bail};
+use clap::Args;
+use kddm_cluster::{Member, paths};
+use kdfs_client::Connection;
+use std::path::{Path, PathBuf};
+
+/// Options that choose a cluster.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Selection {
+    /// A playground's directory.
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub dir: Option<PathBuf>,
+    /// A cluster file.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// A cluster, and where the sockets of its servers on this host are.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// What its file says.
+    pub file: kddm_cluster::Cluster,
+    run: PathBuf,
+}
+
+impl Cluster {
+    /// The cluster that was chosen.
+    ///
+    /// # Errors
+    /// Its file is missing or wrong.
+    pub fn load(selection: &Selection) -> Result<Cluster> {
+        let config = match (&selection.dir, &selection.config) {
+            (Some(dir), _) => dir.join("cluster.toml"),
+            (None, Some(config)) => config.clone(),
+            (None, None) => PathBuf::from(paths::CLUSTER_FILE),
+        };
+        if let Some(dir) = selection.dir.as_ref().filter(|_| !config.exists()) {
+            bail!(
+                "{}: no playground is there; make one: kddm playground up --nodes 2 --dir DIR",
+                dir.display()
+            );
+        }
+        let file = kddm_cluster::Cluster::load(&config)?;
+        let run = match config.parent() {
+            Some(beside) if config != Path::new(paths::CLUSTER_FILE) => beside.join("run"),
+            _ => PathBuf::from(paths::RUN_DIRECTORY),
+        };
+        Ok(Cluster { file, run })
+    }
+
+    /// The server of `member`, if it runs on this host and answers.
+    pub fn server(&self, member: &Member) -> Option<Connection> {
+        Connection::open(&paths::socket(&self.run, member.id)).ok()
+    }
+
+    /// The servers of this host, or the one of `only`.
+    ///
+    /// # Errors
+    /// None runs.
+    pub fn here(&self, only: Option<u8>) -> Result<Vec<(Member, Connection)>> {
+        let wanted = self.file.nodes.iter().filter(|member| only.is_none_or(|id| id == member.id.get()));
+        let servers: Vec<_> =
+            wanted.filter_map(|member| self.server(member).map(|server| (*member, server))).collect();
+        if servers.is_empty() {
+            bail!("{}: no server of this cluster answers there; is a node started?", self.run.display());
+        }
+        Ok(servers)
+    }
+}
