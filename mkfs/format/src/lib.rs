@@ -8,6 +8,7 @@
 //! magic, version, checksum and fields have been checked. Nothing here does IO.
 #![forbid(unsafe_code)]
 
+pub mod batch;
 pub mod bitmap;
 mod checksum;
 pub mod directory;

@@ -14,6 +14,10 @@ pub const KIND_BITMAP: u8 = 4;
 pub const KIND_OPEN: u8 = 5;
 /// Free space of each partition: object = node << 24.
 pub const KIND_STATFS: u8 = 6;
+/// Requests to a partition: an object has no bytes and is used once. The partition's linker fills it only when
+/// everything that was put before is durable, so `get` it (with first touch), put it, remove it: that is fsync(2),
+/// from any node. See [`commit_object`]. Home: the object's node bits; durability: write-back.
+pub const KIND_COMMIT: u8 = 7;
 
 /// Bytes of a STATFS object.
 pub const STATFS_SIZE: u32 = 64;
@@ -26,6 +30,8 @@ pub const BITMAP_SET: u64 = set_id(KIND_BITMAP, 0, 0);
 pub const OPEN_SET: u64 = set_id(KIND_OPEN, 0, 0);
 /// The set of the partitions' free space.
 pub const STATFS_SET: u64 = set_id(KIND_STATFS, 0, 0);
+/// The set of the requests for durability.
+pub const COMMIT_SET: u64 = set_id(KIND_COMMIT, 0, 0);
 
 /// Largest node id (an inode number has one byte for it; 0 and 255 name no node).
 pub const MAX_NODE: u8 = 254;
@@ -81,6 +87,12 @@ pub const fn bitmap_object(node: u8, page: u32) -> u32 {
 /// The STATFS object of `node`.
 pub const fn statfs_object(node: u8) -> u32 {
     (node as u32) << 24
+}
+
+/// The COMMIT object by which node `from` asks the partition of `node`; `count` counts the requests of `from`, so
+/// that no two under way have the same object.
+pub const fn commit_object(node: u8, from: u8, count: u16) -> u32 {
+    ((node as u32) << 24) | ((from as u32) << 16) | count as u32
 }
 
 #[cfg(test)]
