@@ -97,6 +97,7 @@ impl BatchHeader {
         if header.partition != partition {
             return Err(FormatError::Field { what: WHAT, field: "its partition", found: 0 });
         }
+        header.checksum = 0.into();
         Ok(header)
     }
 
