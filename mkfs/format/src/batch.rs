@@ -77,7 +77,7 @@ impl BatchHeader {
     /// What is wrong with it.
     pub fn verify(bytes: &[u8], partition: [u8; 16]) -> Result<BatchHeader, FormatError> {
         let found = bytes.len();
-        let header = BatchHeader::read_from_bytes(bytes).map_err(|_| FormatError::Length {
+        let mut header = BatchHeader::read_from_bytes(bytes).map_err(|_| FormatError::Length {
             what: WHAT,
             expected: BATCH_HEADER_SIZE,
             found,
