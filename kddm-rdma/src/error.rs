@@ -7,7 +7,9 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// The node is not in its own list of members.
-    #[error("node {0} is not among the members of the cluster; add it to cluster.toml, or start it with its own id")]
+    #[error(
+        "node {0} is not among the members of the cluster; add it to cluster.toml, or start it with its own id"
+    )]
     NotAMember(NodeId),
     /// Two families claim one kind.
     #[error("two set families have the kind {0}; each needs its own, 1 to 254")]

@@ -1,7 +1,7 @@
 //! Set families: what the sets of one kind have in common.
 
 use crate::IoLinker;
-use kddm_object::{Home, NodeId, SetId, SetPolicy, limits::MAX_OBJECT_SIZE};
+use kddm_object::{Home, SetId, SetPolicy, limits::MAX_OBJECT_SIZE};
 use std::sync::Arc;
 
 /// The sets of one kind (the top byte of a set's id): their policies and their linker.
@@ -62,16 +62,7 @@ impl Families {
         self.of(set)?.linker.as_ref()
     }
 
-    pub(crate) fn linkers(&self) -> impl Iterator<Item = &Arc<dyn IoLinker>> {
-        self.0.iter().flatten().filter_map(|family| family.linker.as_ref())
-    }
-
     fn of(&self, set: SetId) -> Option<&Family> {
         self.0[usize::from(set.kind())].as_ref()
     }
-}
-
-/// The member that keeps what must lie on one agreed node.
-pub(crate) fn lowest(members: &[NodeId]) -> Option<NodeId> {
-    members.iter().min().copied()
 }

@@ -1,13 +1,17 @@
 //! The public face of a node.
 
-use crate::{Host, NodeError, NodeStatus, ObjectDump, OpError, Options, RegistryError, SetFamily, Transport};
-use kddm_memory::Arena;
-use kddm_object::{Incarnation, NodeId, ObjectKey, SetId, SetPolicy};
-use std::{
-    ops::{Deref, DerefMut},
-    sync::Arc,
-    time::Duration,
+use crate::{
+    Host, NodeError, NodeStatus, ObjectDump, OpError, Options, SetFamily, Transport,
+    engine::Engine,
+    family::Families,
+    inner::Inner,
+    registry::{Registered, Registry},
+    waiting::{Acquire, Operate},
 };
+use kddm_coherence::{Asked, Config, Core, Input};
+use kddm_memory::{Arena, Exclusive, Shared};
+use kddm_object::{Hold, Incarnation, NodeId, ObjectKey};
+use std::{sync::Arc, time::Duration};
 
 /// What a node is told at birth.
 #[derive(Clone, Debug)]
@@ -20,20 +24,31 @@ pub struct NodeConfig {
     pub members: Vec<NodeId>,
     /// Objects up to this size ride in messages; at most [`kddm_object::limits::INLINE_MAX`].
     pub inline_max: u32,
+    /// UNSOUND, for showing that a test sees stale bytes: acknowledge invalidations without dropping the copy.
+    pub unsound_keep_copies: bool,
 }
 
-/// A node.
+/// A node: coherent objects, shared with the other nodes of the cluster.
+///
+/// Clones are the same node. It ends with [`Node::shutdown`], or when the last clone goes; guards may outlive it.
+///
+/// All operations are futures without a runtime's types: any executor can poll them, and one that waits occupies no
+/// thread. A future that is dropped gives up: nothing stays held.
 #[derive(Clone)]
-pub struct Node(Arc<Inner>);
+pub struct Node(Arc<Running>);
 
-struct Inner {
-    me: NodeId,
-    host: Arc<dyn Host>,
+/// Ends the node with the last clone.
+struct Running(Arc<Inner>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.shutdown();
+    }
 }
 
-#[allow(missing_docs, clippy::unused_async, unused_variables)]
 impl Node {
-    /// Starts a node.
+    /// Starts a node. With a fabric that has a descriptor to sleep on, it gets a thread of its own; otherwise somebody
+    /// has to call [`Node::drive`].
     ///
     /// # Errors
     /// See [`NodeError`].
@@ -44,127 +59,187 @@ impl Node {
         host: Arc<dyn Host>,
         families: Vec<Arc<dyn SetFamily>>,
     ) -> Result<Node, NodeError> {
-        Err(NodeError::NotAMember(config.me))
+        let mut members = config.members;
+        members.sort_unstable();
+        members.dedup();
+        let (Some(&registrar), true) = (members.first(), members.contains(&config.me)) else {
+            return Err(NodeError::NotAMember(config.me));
+        };
+        let own: [Arc<dyn SetFamily>; 2] = [Arc::new(Registry::at(registrar)), Arc::new(Registered)];
+        let families = Families::new(own.into_iter().chain(families)).map_err(NodeError::KindTaken)?;
+        let core = Core::new(Config {
+            me: config.me,
+            incarnation: config.incarnation,
+            members: members.clone(),
+            inline_max: config.inline_max,
+            unsound_keep_copies: config.unsound_keep_copies,
+        });
+        let engine = Engine::new(config.me, core, transport);
+        let inner = Inner::start(config.me, config.incarnation, members, engine, arena, host, families)?;
+        Ok(Node(Arc::new(Running(inner))))
     }
+
+    /// This node's id.
     pub fn me(&self) -> NodeId {
-        self.0.me
+        self.0.0.me
     }
+
+    /// The world around it.
     pub fn host(&self) -> &Arc<dyn Host> {
-        &self.0.host
+        &self.0.0.host
     }
+
+    /// Takes a shared hold: until it is put (dropped), nobody changes the object, anywhere.
     pub fn get(&self, key: ObjectKey) -> impl Future<Output = Result<Shared, OpError>> + Send + '_ {
-        async { Err(OpError::NoMemory) }
+        self.get_with(key, Options::default())
     }
+
+    /// Takes an exclusive hold: until it is put (dropped), nobody else has any hold on the object, anywhere.
     pub fn grab(&self, key: ObjectKey) -> impl Future<Output = Result<Exclusive, OpError>> + Send + '_ {
-        async { Err(OpError::NoMemory) }
+        self.grab_with(key, Options::default())
     }
+
+    /// [`Node::get`], with options.
     pub fn get_with(
         &self,
         key: ObjectKey,
         options: Options,
     ) -> impl Future<Output = Result<Shared, OpError>> + Send + '_ {
-        async { Err(OpError::NoMemory) }
+        Acquire::new(&self.0.0, key, options, false)
     }
+
+    /// [`Node::grab`], with options.
     pub fn grab_with(
         &self,
         key: ObjectKey,
         options: Options,
     ) -> impl Future<Output = Result<Exclusive, OpError>> + Send + '_ {
-        async { Err(OpError::NoMemory) }
+        Acquire::new(&self.0.0, key, options, false)
     }
+
+    /// A get that fails with [`OpError::WouldBlock`] where it would have to wait for somebody's hold, and then has changed
+    /// nothing.
     pub fn try_get(
         &self,
         key: ObjectKey,
         options: Options,
     ) -> impl Future<Output = Result<Shared, OpError>> + Send + '_ {
-        async { Err(OpError::NoMemory) }
+        Acquire::new(&self.0.0, key, options, true)
     }
+
+    /// A grab that fails with [`OpError::WouldBlock`] where it would have to wait for somebody's hold, and then has
+    /// changed nothing.
     pub fn try_grab(
         &self,
         key: ObjectKey,
         options: Options,
     ) -> impl Future<Output = Result<Exclusive, OpError>> + Send + '_ {
-        async { Err(OpError::NoMemory) }
+        Acquire::new(&self.0.0, key, options, true)
     }
-    pub fn prefetch(&self, keys: impl IntoIterator<Item = ObjectKey>) {}
+
+    /// Begins to bring copies here, all of them in flight together, so that gets hit later. Nothing is held, and what
+    /// cannot be had is silently left.
+    pub fn prefetch(&self, keys: impl IntoIterator<Item = ObjectKey>) {
+        let node = &self.0.0;
+        node.enter(|engine| {
+            for key in keys {
+                if node.arena.lookup(key).is_none() {
+                    engine.begin_detached(node, key, Asked::Prefetch);
+                }
+            }
+        });
+    }
+
+    /// Ends the object: on every node, and on the device. Waits for all holds; whoever comes later finds it untouched.
     pub fn remove(&self, key: ObjectKey) -> impl Future<Output = Result<(), OpError>> + Send + '_ {
-        async { Err(OpError::NoMemory) }
+        Operate::new(&self.0.0, key, Asked::Remove)
     }
+
+    /// Writes everything put so far to the device of the object's home. Volatile objects have none: nothing is done.
     pub fn sync(&self, key: ObjectKey) -> impl Future<Output = Result<(), OpError>> + Send + '_ {
-        async { Err(OpError::NoMemory) }
+        Operate::new(&self.0.0, key, Asked::Sync)
     }
+
+    /// Drops this node's copy, unless it is held or the last.
     pub fn flush(&self, key: ObjectKey) -> impl Future<Output = Result<(), OpError>> + Send + '_ {
-        async { Err(OpError::NoMemory) }
+        Operate::new(&self.0.0, key, Asked::Flush)
     }
-    pub fn cleaned(&self, guard: &Shared) {}
+
+    /// Says that the caller, who holds the object shared at its home, has written its bytes to the device.
+    pub fn cleaned(&self, guard: &Shared) {
+        let node = &self.0.0;
+        node.enter(|engine| engine.input(node, Input::Cleaned(guard.key())));
+    }
+
+    /// The objects homed here that differ, or may differ, from what the device has.
     pub fn dirty(&self) -> Vec<ObjectKey> {
-        Vec::new()
+        self.0.0.enter(|engine| engine.dirty())
     }
+
+    /// Ends when every member of the cluster is there.
     pub fn connected(&self) -> impl Future<Output = ()> + Send + '_ {
-        async {}
+        std::future::poll_fn(|context| self.0.0.enter(|engine| engine.poll_connected(&self.0.0, context)))
     }
-    pub fn spin(&self, time: Duration) {}
-    pub async fn create_set(&self, name: &str, policy: SetPolicy) -> Result<SetId, RegistryError> {
-        Err(RegistryError::Unknown)
+
+    /// Lets the node's thread spin for up to `time` after each event before it sleeps. Saves the wake-up where a core is
+    /// to spare; costs where nodes and programs outnumber the cores. Zero, never, is what a node starts with.
+    pub fn spin(&self, time: Duration) {
+        self.0.0.set_spin(time);
     }
-    pub async fn open_set(&self, name: &str) -> Result<(SetId, SetPolicy), RegistryError> {
-        Err(RegistryError::Unknown)
+
+    /// For a fabric without a descriptor: looks once for what has happened; true if something had.
+    pub fn drive(&self) -> bool {
+        self.0.0.turn()
     }
-    pub async fn destroy_set(&self, name: &str) -> Result<(), RegistryError> {
-        Err(RegistryError::Unknown)
-    }
+
+    /// The node as it is now.
     pub fn status(&self) -> NodeStatus {
-        NodeStatus {
-            me: self.0.me,
-            incarnation: Incarnation(0),
-            members: Vec::new(),
-            peers: Vec::new(),
-            counts: Default::default(),
-            fabric: Default::default(),
-        }
+        self.0.0.status()
     }
+
+    /// What this node knows of one object.
     pub fn dump(&self, key: ObjectKey) -> ObjectDump {
-        ObjectDump { key, home: None, word: None, state: String::new() }
+        self.0.0.dump(key)
     }
-    pub fn shutdown(&self) {}
-}
 
-/// A shared hold.
-pub struct Shared(());
-
-impl Shared {
-    /// The object that is held.
-    pub fn key(&self) -> ObjectKey {
-        ObjectKey::default()
+    /// Ends the node in good order: operations that wait fail, peers learn it at once, its thread ends. What is held stays
+    /// readable here until it is put; what is dirty is the caller's to sync before.
+    pub fn shutdown(&self) {
+        self.0.0.shutdown();
     }
 }
 
-impl Deref for Shared {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        &[]
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Node").field(&self.me()).finish()
     }
 }
 
-/// An exclusive hold.
-pub struct Exclusive(());
+/// The hold that a guard stands for, and how to come by one.
+pub(crate) trait Guard: Sized + Send {
+    const HOLD: Hold;
+    /// By the state word alone.
+    fn hit(arena: &Arc<Arena>, key: ObjectKey) -> Option<Self>;
+    /// From the engine, which has counted the hold in the word of `slot`.
+    fn adopt(arena: &Arc<Arena>, slot: kddm_object::SlotId) -> Self;
+}
 
-impl Exclusive {
-    /// The object that is held.
-    pub fn key(&self) -> ObjectKey {
-        ObjectKey::default()
+impl Guard for Shared {
+    const HOLD: Hold = Hold::Shared;
+    fn hit(arena: &Arc<Arena>, key: ObjectKey) -> Option<Shared> {
+        arena.get(key).ok()
+    }
+    fn adopt(arena: &Arc<Arena>, slot: kddm_object::SlotId) -> Shared {
+        arena.adopt_shared(slot)
     }
 }
 
-impl Deref for Exclusive {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        &[]
+impl Guard for Exclusive {
+    const HOLD: Hold = Hold::Exclusive;
+    fn hit(arena: &Arc<Arena>, key: ObjectKey) -> Option<Exclusive> {
+        arena.grab(key).ok()
     }
-}
-
-impl DerefMut for Exclusive {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        &mut []
+    fn adopt(arena: &Arc<Arena>, slot: kddm_object::SlotId) -> Exclusive {
+        arena.adopt_exclusive(slot)
     }
 }

@@ -2,7 +2,12 @@
 
 use crate::PeerState;
 use kddm_fabric::Counters;
+use kddm_memory::Usage;
 use kddm_object::{Incarnation, NodeId, ObjectKey, Word};
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+};
 
 /// A node as it is now.
 #[derive(Clone, Debug)]
@@ -19,6 +24,8 @@ pub struct NodeStatus {
     pub counts: Counts,
     /// What the fabric has moved.
     pub fabric: Counters,
+    /// What of the arena is in use.
+    pub memory: Usage,
 }
 
 /// What has happened since the node started.
@@ -47,4 +54,45 @@ pub struct ObjectDump {
     pub word: Option<Word>,
     /// The protocol's state here, for people: the directory entry if this is the home, and the local copy.
     pub state: String,
+}
+
+/// Counts hits without making threads wait for each other's cache lines.
+pub(crate) struct Hits([Stripe; STRIPES]);
+
+const STRIPES: usize = 16;
+
+#[derive(Default)]
+#[repr(align(128))]
+struct Stripe(AtomicU64);
+
+thread_local! {
+    static STRIPE: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+impl Default for Hits {
+    fn default() -> Hits {
+        Hits(std::array::from_fn(|_| Stripe::default()))
+    }
+}
+
+impl Hits {
+    #[inline]
+    pub(crate) fn count(&self) {
+        let stripe = &self.0[STRIPE.get() % STRIPES].0;
+        // Load and store instead of an addition: threads that share a stripe may lose a count, and nobody waits.
+        stripe.store(stripe.load(Relaxed) + 1, Relaxed);
+        if STRIPE.get() == usize::MAX {
+            first_count_of_thread();
+        }
+    }
+
+    pub(crate) fn sum(&self) -> u64 {
+        self.0.iter().map(|stripe| stripe.0.load(Relaxed)).sum()
+    }
+}
+
+#[cold]
+fn first_count_of_thread() {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    STRIPE.set(NEXT.fetch_add(1, Relaxed));
 }

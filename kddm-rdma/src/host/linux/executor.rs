@@ -20,8 +20,7 @@ pub(super) struct Executor {
 
 impl Executor {
     pub(super) fn start(workers: usize) -> io::Result<Executor> {
-        let executor =
-            Executor { tasks: Arc::default(), stop: Arc::default(), threads: Mutex::default() };
+        let executor = Executor { tasks: Arc::default(), stop: Arc::default(), threads: Mutex::default() };
         for worker in 0..workers {
             let (tasks, stop) = (executor.tasks.clone(), executor.stop.clone());
             let body = move || futures_lite::future::block_on(tasks.run(Stopped(&stop)));

@@ -1,0 +1,308 @@
+//! What is under the engine's lock: the core, the fabric, the operations; and the carrying out of effects.
+
+use crate::{
+    PeerState,
+    inner::Inner,
+    operations::{Operations, Outcome},
+    pressure::Shortage,
+    status::Counts,
+    store::Memory,
+};
+use kddm_coherence::{Asked, Core, Effect, Input, LinkerCall, LinkerReply, OpError, OpId, Operation};
+use kddm_fabric::{Counters, Event, Transport};
+use kddm_object::{Hold, Mode, NodeId, NodeSet, ObjectKey};
+use smallvec::SmallVec;
+use std::{
+    collections::VecDeque,
+    mem,
+    task::{Context, Poll, Waker},
+};
+
+/// What is left to do when the lock is given back, because it runs code of others.
+pub(crate) enum After {
+    Wake(Waker),
+    Call(ObjectKey, LinkerCall),
+    MakeRoom(ObjectKey),
+    WatchShortage,
+    Tell,
+}
+
+pub(crate) type Afterwards = SmallVec<[After; 4]>;
+
+/// Something that a linker wants to be told.
+pub(crate) enum Told {
+    Changed(ObjectKey, Mode, Mode),
+    Put(ObjectKey),
+}
+
+/// The engine. Whoever holds the lock steps the core and carries out what comes of it.
+pub(crate) struct Engine {
+    me: NodeId,
+    core: Core,
+    transport: Box<dyn Transport>,
+    operations: Operations,
+    shortage: Shortage,
+    inputs: VecDeque<Input>,
+    effects: Vec<Effect>,
+    events: Vec<Event>,
+    after: Afterwards,
+    told: VecDeque<Told>,
+    up: NodeSet,
+    waiting_for_peers: Vec<Waker>,
+    counts: Counts,
+    stopped: bool,
+}
+
+impl Engine {
+    pub(crate) fn new(me: NodeId, core: Core, transport: Box<dyn Transport>) -> Engine {
+        Engine {
+            me,
+            core,
+            transport,
+            operations: Operations::default(),
+            shortage: Shortage::default(),
+            inputs: VecDeque::new(),
+            effects: Vec::new(),
+            events: Vec::new(),
+            after: Afterwards::new(),
+            told: VecDeque::new(),
+            up: NodeSet::EMPTY,
+            waiting_for_peers: Vec::new(),
+            counts: Counts::default(),
+            stopped: false,
+        }
+    }
+
+    /// Before the lock is given back: everything to the network, and out with what others have to do.
+    pub(crate) fn leave(&mut self) -> Afterwards {
+        self.transport.flush();
+        if !self.told.is_empty() {
+            self.after.push(After::Tell);
+        }
+        mem::take(&mut self.after)
+    }
+
+    /// Begins an operation that somebody waits for.
+    pub(crate) fn begin(
+        &mut self,
+        node: &Inner,
+        key: ObjectKey,
+        asked: Asked,
+        hold: Option<Hold>,
+    ) -> Result<OpId, OpError> {
+        if self.stopped {
+            return Err(OpError::PeerLost(self.me));
+        }
+        self.counts.misses += 1;
+        let op = self.operations.begin(key, hold, false);
+        self.input(node, Input::Begin(Operation { op, key, asked }));
+        Ok(op)
+    }
+
+    /// Begins an operation that nobody waits for.
+    pub(crate) fn begin_detached(&mut self, node: &Inner, key: ObjectKey, asked: Asked) {
+        if !self.stopped {
+            let op = self.operations.begin(key, None, true);
+            self.input(node, Input::Begin(Operation { op, key, asked }));
+        }
+    }
+
+    pub(crate) fn poll_operation(&mut self, op: OpId, waker: &Waker) -> Option<Outcome> {
+        self.operations.poll(op, waker)
+    }
+
+    /// Nobody waits for `op` any more. If it has left a hold, the caller ends that once the lock is given back.
+    pub(crate) fn abandon(&mut self, node: &Inner, op: OpId) -> Option<(Hold, kddm_object::SlotId)> {
+        let (key, held, ended) = self.operations.abandon(op)?;
+        if !ended {
+            self.input(node, Input::Cancel(key, op));
+        }
+        held
+    }
+
+    /// Ends operations that the core cannot.
+    fn fail(&mut self, node: &Inner, wanted: impl Fn(ObjectKey) -> bool, why: OpError) {
+        for (op, key) in self.operations.unfinished(wanted) {
+            self.input(node, Input::Cancel(key, op));
+            self.complete(op, Err(why));
+        }
+    }
+
+    /// Looks once at the network; true if something had happened.
+    pub(crate) fn poll_transport(&mut self, node: &Inner) -> bool {
+        let mut events = mem::take(&mut self.events);
+        self.transport.poll(&mut events);
+        let any = !events.is_empty();
+        for event in events.drain(..) {
+            if let Some(input) = self.meet(event) {
+                self.input(node, input);
+            }
+        }
+        self.events = events;
+        any
+    }
+
+    fn meet(&mut self, event: Event) -> Option<Input> {
+        Some(match event {
+            Event::Message(from, message) => Input::Message(from, message),
+            Event::ReadDone(token, good) => Input::ReadDone(token, good),
+            Event::PeerUp(node, incarnation) => {
+                tracing::info!(%node, %incarnation, "peer is there");
+                self.up.insert(node);
+                self.after.extend(self.waiting_for_peers.drain(..).map(After::Wake));
+                Input::PeerUp(node, incarnation)
+            }
+            Event::PeerDown { node, certain, reason } => {
+                tracing::warn!(%node, certain, reason, "peer is lost; what needs it fails until it is back");
+                self.up.remove(node);
+                Input::PeerDown(node)
+            }
+            Event::Refused { node, reason } => {
+                tracing::warn!(node = node.map(NodeId::get), reason, "a connection was refused");
+                return None;
+            }
+        })
+    }
+
+    /// Takes one step, and all that follow from it here and now.
+    pub(crate) fn input(&mut self, node: &Inner, input: Input) {
+        self.inputs.push_back(input);
+        while let Some(input) = self.inputs.pop_front() {
+            let mut freed = 0;
+            let mut memory = Memory { arena: &node.arena, families: &node.families, freed: &mut freed };
+            self.core.step(input, &mut memory, &mut self.effects);
+            if freed != 0 {
+                self.shortage.freed(freed, || node.host.now());
+            }
+            let mut effects = mem::take(&mut self.effects);
+            for effect in effects.drain(..) {
+                self.carry_out(node, effect);
+            }
+            self.effects = effects;
+        }
+    }
+
+    fn carry_out(&mut self, node: &Inner, effect: Effect) {
+        match effect {
+            Effect::Send(to, message) => self.transport.send(to, &message),
+            Effect::Read { token, source, landing, length } => {
+                self.transport.read(token, source, landing, length);
+            }
+            Effect::Linker(key, call) => self.call(node, key, call),
+            Effect::Complete(op, outcome) => self.complete(op, outcome),
+            Effect::NeedMemory(key) => self.need_memory(node, key),
+            Effect::Changed(key, from, to) => {
+                if node.notified(key) {
+                    self.told.push_back(Told::Changed(key, from, to));
+                }
+            }
+        }
+    }
+
+    /// A linker call runs without the lock; what needs none is done at once.
+    fn call(&mut self, node: &Inner, key: ObjectKey, call: LinkerCall) {
+        self.counts.linker_calls += 1;
+        match (node.families.linker(key.set), call) {
+            (Some(_), _) => self.after.push(After::Call(key, call)),
+            (None, LinkerCall::FirstTouch { slot }) => {
+                let reply = node.fill_with_zeros(key, slot);
+                self.inputs.push_back(Input::LinkerDone(key, reply));
+            }
+            (None, LinkerCall::Insert { .. } | LinkerCall::Sync { .. } | LinkerCall::Remove) => {
+                tracing::error!(%key, "the set's policy says write-back, but its family has no linker on this node");
+                self.inputs.push_back(Input::LinkerDone(key, LinkerReply::Failed(nix::libc::ENODEV)));
+            }
+        }
+    }
+
+    fn complete(&mut self, op: OpId, outcome: Outcome) {
+        self.counts.failed += u64::from(outcome.is_err());
+        match self.operations.end(op, outcome) {
+            Ok(waker) => self.after.extend(waker.map(After::Wake)),
+            Err(()) => tracing::error!(?op, ?outcome, "BUG: an operation ended that nobody began, or twice"),
+        }
+    }
+
+    fn need_memory(&mut self, node: &Inner, key: ObjectKey) {
+        let Some(size) = node.families.policy(key.set).map(|policy| policy.object_size) else { return };
+        let noted = self.shortage.note(key, size, node.host.now());
+        if noted.first_of_class {
+            self.after.push(After::MakeRoom(key));
+        }
+        if noted.first {
+            self.after.push(After::WatchShortage);
+        }
+    }
+
+    /// Somebody may spare these.
+    pub(crate) fn evict(&mut self, node: &Inner, victims: &[ObjectKey]) {
+        for &victim in victims {
+            self.counts.evictions += 1;
+            self.input(node, Input::Evict(victim));
+        }
+    }
+
+    /// Looks again at what memory is wanted for; false if there is nothing.
+    pub(crate) fn watch_shortage(&mut self, node: &Inner) -> bool {
+        for key in self.shortage.hopeless(node.host.now()) {
+            tracing::warn!(%key, "no memory for it, and nothing that could be evicted");
+            self.fail(node, |other| other == key, OpError::NoMemory);
+        }
+        // Who still waits says so again.
+        self.shortage.begin_round();
+        self.input(node, Input::MemoryFreed);
+        self.shortage.end_round()
+    }
+
+    /// The last hold of an object that others wait for was put.
+    pub(crate) fn released(&mut self, node: &Inner, key: ObjectKey) {
+        if node.notified(key) {
+            self.told.push_back(Told::Put(key));
+        }
+        self.input(node, Input::Released(key));
+    }
+
+    pub(crate) fn next_told(&mut self) -> Option<Told> {
+        self.told.pop_front()
+    }
+
+    pub(crate) fn poll_connected(&mut self, node: &Inner, context: &mut Context<'_>) -> Poll<()> {
+        if self.stopped || node.members.iter().all(|&member| member == self.me || self.up.contains(member)) {
+            return Poll::Ready(());
+        }
+        self.waiting_for_peers.push(context.waker().clone());
+        Poll::Pending
+    }
+
+    pub(crate) fn dirty(&self) -> Vec<ObjectKey> {
+        self.core.dirty().collect()
+    }
+
+    pub(crate) fn describe(&self, key: ObjectKey) -> String {
+        self.core.describe(key)
+    }
+
+    pub(crate) fn observe(&self) -> (Vec<PeerState>, Counts, Counters) {
+        (self.transport.peers(), self.counts, self.transport.counters())
+    }
+
+    pub(crate) fn descriptor(&self) -> Option<std::os::fd::RawFd> {
+        self.transport.descriptor()
+    }
+
+    /// No operation begins any more, and those that wait fail. False if that was so already.
+    pub(crate) fn stop(&mut self, node: &Inner) -> bool {
+        if mem::replace(&mut self.stopped, true) {
+            return false;
+        }
+        self.fail(node, |_| true, OpError::PeerLost(self.me));
+        self.after.extend(self.waiting_for_peers.drain(..).map(After::Wake));
+        self.transport.flush();
+        self.transport.disconnect();
+        true
+    }
+
+    pub(crate) fn stopped(&self) -> bool {
+        self.stopped
+    }
+}

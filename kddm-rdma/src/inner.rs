@@ -1,0 +1,252 @@
+//! The node behind its public face: the engine's lock, and what is done outside it.
+
+use crate::{
+    Host, NodeError, NodeStatus, ObjectDump,
+    calls::Instances,
+    engine::{After, Afterwards, Engine, Told},
+    event_loop::EventLoop,
+    family::Families,
+    pressure,
+    status::Hits,
+};
+use kddm_coherence::{Input, LinkerReply};
+use kddm_memory::Arena;
+use kddm_object::{Hold, Incarnation, Mode, NodeId, ObjectKey, SlotId};
+use parking_lot::Mutex;
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+/// A node. Nobody who holds the engine's lock calls a linker, wakes a task or puts a guard.
+pub(crate) struct Inner {
+    this: Weak<Inner>,
+    pub(crate) me: NodeId,
+    incarnation: Incarnation,
+    pub(crate) members: Vec<NodeId>,
+    pub(crate) arena: Arc<Arena>,
+    pub(crate) host: Arc<dyn Host>,
+    pub(crate) families: Families,
+    pub(crate) instances: Instances,
+    pub(crate) hits: Hits,
+    engine: Mutex<Engine>,
+    telling: Mutex<()>,
+    event_loop: Option<EventLoop>,
+}
+
+impl Inner {
+    pub(crate) fn start(
+        me: NodeId,
+        incarnation: Incarnation,
+        members: Vec<NodeId>,
+        engine: Engine,
+        arena: Arc<Arena>,
+        host: Arc<dyn Host>,
+        families: Families,
+    ) -> Result<Arc<Inner>, NodeError> {
+        let event_loop = engine.descriptor().map(EventLoop::new).transpose()?;
+        let inner = Arc::new_cyclic(|this| Inner {
+            this: this.clone(),
+            me,
+            incarnation,
+            members,
+            arena,
+            host,
+            families,
+            instances: Instances::default(),
+            hits: Hits::default(),
+            engine: Mutex::new(engine),
+            telling: Mutex::new(()),
+            event_loop,
+        });
+        let weak = inner.this.clone();
+        let released = move |key| {
+            if let Some(node) = weak.upgrade() {
+                node.enter(|engine| engine.released(&node, key));
+            }
+        };
+        if !inner.arena.on_notify(Box::new(released)) {
+            return Err(NodeError::ArenaTaken);
+        }
+        if inner.event_loop.is_some() {
+            let node = inner.clone();
+            let name = format!("kddm-node-{me}");
+            inner.host.spawn_thread(&name, Box::new(move || node.sleep_and_turn()));
+        }
+        Ok(inner)
+    }
+
+    /// Does something with the engine, and then what that left to do outside the lock.
+    pub(crate) fn enter<R>(&self, action: impl FnOnce(&mut Engine) -> R) -> R {
+        let (result, mut after) = self.locked(action);
+        while !after.is_empty() {
+            let mut next = Afterwards::new();
+            for item in after {
+                next.extend(self.follow_up(item));
+            }
+            after = next;
+        }
+        result
+    }
+
+    fn locked<R>(&self, action: impl FnOnce(&mut Engine) -> R) -> (R, Afterwards) {
+        let mut engine = self.engine.lock();
+        let result = action(&mut engine);
+        (result, engine.leave())
+    }
+
+    /// Never enters the engine more than one level deep: what follows is handed back.
+    fn follow_up(&self, item: After) -> Afterwards {
+        match item {
+            After::Wake(waker) => waker.wake(),
+            After::Call(key, call) => match self.families.linker(key.set) {
+                Some(linker) if linker.blocks() => {
+                    let node = self.this.upgrade();
+                    self.host.run_blocking(Box::new(move || {
+                        if let Some(node) = node {
+                            let reply = node.call_linker(key, call);
+                            node.enter(|engine| engine.input(&node, Input::LinkerDone(key, reply)));
+                        }
+                    }));
+                }
+                _ => {
+                    let reply = self.call_linker(key, call);
+                    return self.locked(|engine| engine.input(self, Input::LinkerDone(key, reply))).1;
+                }
+            },
+            After::MakeRoom(key) => return self.make_room(key),
+            After::WatchShortage => self.watch_shortage(),
+            After::Tell => self.tell(),
+        }
+        Afterwards::new()
+    }
+
+    fn make_room(&self, key: ObjectKey) -> Afterwards {
+        let Some(policy) = self.families.policy(key.set) else { return Afterwards::new() };
+        let mut victims = Vec::with_capacity(pressure::VICTIMS);
+        self.arena.victims(policy.object_size, pressure::VICTIMS, &mut victims);
+        victims.retain(|&victim| !self.wants_to_keep(victim));
+        self.locked(|engine| engine.evict(self, &victims)).1
+    }
+
+    /// Looks again and again until nobody waits for memory.
+    fn watch_shortage(&self) {
+        let Some(node) = self.this.upgrade() else { return };
+        self.host.clone().spawn(Box::pin(async move {
+            loop {
+                node.host.sleep(pressure::LOOK_AGAIN).await;
+                if !node.enter(|engine| engine.watch_shortage(&node)) {
+                    return;
+                }
+            }
+        }));
+    }
+
+    /// Tells linkers what they want to know, in the order in which it happened.
+    fn tell(&self) {
+        loop {
+            // Whoever is telling looks again after it has let go.
+            let Some(_turn) = self.telling.try_lock() else { return };
+            let mut told = false;
+            while let Some(news) = { self.engine.lock().next_told() } {
+                told = true;
+                match news {
+                    Told::Changed(key, from, to) => self.tell_change(key, from, to),
+                    Told::Put(key) => {
+                        if let Some(linker) = self.families.linker(key.set) {
+                            linker.put_object(key);
+                        }
+                    }
+                }
+            }
+            if !told {
+                return;
+            }
+        }
+    }
+
+    fn tell_change(&self, key: ObjectKey, from: Mode, to: Mode) {
+        let Some(linker) = self.families.linker(key.set) else { return };
+        linker.change_state(key, from, to);
+        if from == Mode::None {
+            linker.alloc_object(key);
+        }
+        if to > from {
+            linker.import_object(key);
+        } else if to < from {
+            linker.export_object(key);
+        }
+    }
+
+    /// Looks once at the network; true if something had happened.
+    pub(crate) fn turn(&self) -> bool {
+        self.enter(|engine| engine.poll_transport(self))
+    }
+
+    fn sleep_and_turn(&self) {
+        if let Some(event_loop) = &self.event_loop {
+            event_loop.run(&*self.host, || self.turn(), || self.engine.lock().stopped());
+        }
+    }
+
+    pub(crate) fn set_spin(&self, time: Duration) {
+        if let Some(event_loop) = &self.event_loop {
+            event_loop.set_spin(time);
+        }
+    }
+
+    /// Ends a hold that nobody will use.
+    pub(crate) fn put(&self, hold: Hold, slot: SlotId) {
+        match hold {
+            Hold::Shared => drop(self.arena.adopt_shared(slot)),
+            Hold::Exclusive => drop(self.arena.adopt_exclusive(slot)),
+        }
+    }
+
+    /// Zeros, as first touch has them.
+    pub(crate) fn fill_with_zeros(&self, key: ObjectKey, slot: SlotId) -> LinkerReply {
+        const ZEROS: [u8; 4096] = [0; 4096];
+        let length = self.families.policy(key.set).map_or(0, |policy| policy.object_size as usize);
+        for offset in (0..length).step_by(ZEROS.len()) {
+            let piece = &ZEROS[..ZEROS.len().min(length - offset)];
+            if !self.arena.copy_in(slot, offset, piece) {
+                tracing::error!(%key, ?slot, "BUG: a first touch got a slot that is too small");
+                return LinkerReply::Failed(nix::libc::EIO);
+            }
+        }
+        LinkerReply::Ok
+    }
+
+    pub(crate) fn status(&self) -> NodeStatus {
+        let (peers, mut counts, fabric) = self.engine.lock().observe();
+        counts.hits = self.hits.sum();
+        NodeStatus {
+            me: self.me,
+            incarnation: self.incarnation,
+            members: self.members.clone(),
+            peers,
+            counts,
+            fabric,
+            memory: self.arena.usage(),
+        }
+    }
+
+    pub(crate) fn dump(&self, key: ObjectKey) -> ObjectDump {
+        let home = self.families.policy(key.set).and_then(|policy| policy.home_of(key, &self.members));
+        let engine = self.engine.lock();
+        let word = self.arena.lookup(key).map(|slot| self.arena.load(slot));
+        ObjectDump { key, home, word, state: engine.describe(key) }
+    }
+
+    pub(crate) fn shutdown(&self) {
+        if self.enter(|engine| engine.stop(self)) {
+            self.uninstantiate_all();
+        }
+        match &self.event_loop {
+            Some(event_loop) => event_loop.stop(),
+            None => {
+                self.turn();
+            }
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Several nodes in this process, and sets for them.
+#![allow(dead_code)]
+
+pub mod memory_fabric;
+
+use kddm_rdma::{
+    Arena, ArenaConfig, Durability, Home, Incarnation, Inserted, IoLinker, LinuxHost, Node, NodeConfig,
+    NodeId, ObjectKey, SetFamily, SetId, SetPolicy,
+};
+use memory_fabric::Network;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Nodes 1 to n, connected.
+pub struct Cluster {
+    pub nodes: Vec<Node>,
+    pub host: Arc<LinuxHost>,
+    pub network: Network,
+    pub device: Arc<Device>,
+}
+
+pub const VOLATILE: u8 = 10;
+pub const STORED: u8 = 11;
+
+/// Object `object` of a volatile set of 64-byte objects.
+pub fn small(object: u32) -> ObjectKey {
+    ObjectKey::new(SetId::from_parts(VOLATILE, 64, 0), object)
+}
+
+/// Object `object` of a volatile set of 4 KiB objects.
+pub fn page(object: u32) -> ObjectKey {
+    ObjectKey::new(SetId::from_parts(VOLATILE, 4096, 0), object)
+}
+
+/// Object `object` of a set of 4 KiB objects that lie on the device.
+pub fn stored(object: u32) -> ObjectKey {
+    ObjectKey::new(SetId::from_parts(STORED, 4096, 0), object)
+}
+
+pub fn id(node: u8) -> NodeId {
+    NodeId::new(node).unwrap()
+}
+
+impl Cluster {
+    pub fn new(nodes: u8) -> Cluster {
+        Cluster::with_arena(nodes, 8 << 20)
+    }
+
+    pub fn with_arena(nodes: u8, bytes: usize) -> Cluster {
+        Cluster::with_device(nodes, bytes, Arc::default())
+    }
+
+    pub fn with_device(nodes: u8, bytes: usize, device: Arc<Device>) -> Cluster {
+        let host = LinuxHost::start(1).unwrap();
+        let network = Network::default();
+        let members: Vec<NodeId> = (1..=nodes).map(id).collect();
+        let start = |&me: &NodeId| {
+            let arena = Arc::new(Arena::new(ArenaConfig::new(bytes)).unwrap());
+            let wire = network.join(me, arena.clone());
+            let config = NodeConfig {
+                me,
+                incarnation: Incarnation(1),
+                members: members.clone(),
+                inline_max: 256,
+                unsound_keep_copies: false,
+            };
+            let families: Vec<Arc<dyn SetFamily>> =
+                vec![Arc::new(Volatile), Arc::new(Stored(device.clone()))];
+            Node::start(config, Box::new(wire), arena, host.clone(), families).unwrap()
+        };
+        let nodes: Vec<Node> = members.iter().map(start).collect();
+        for node in &nodes {
+            futures_lite::future::block_on(node.connected());
+        }
+        Cluster { nodes, host, network, device }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.nodes.iter().for_each(Node::shutdown);
+    }
+}
+
+/// Sets whose subject is their objects' size.
+struct Volatile;
+
+impl SetFamily for Volatile {
+    fn kind(&self) -> u8 {
+        VOLATILE
+    }
+    fn name(&self) -> &str {
+        "volatile"
+    }
+    fn policy(&self, set: SetId) -> Option<SetPolicy> {
+        Some(SetPolicy::volatile(set.subject()))
+    }
+}
+
+/// The same, on a device.
+struct Stored(Arc<Device>);
+
+impl SetFamily for Stored {
+    fn kind(&self) -> u8 {
+        STORED
+    }
+    fn name(&self) -> &str {
+        "stored"
+    }
+    fn policy(&self, set: SetId) -> Option<SetPolicy> {
+        let durability = Durability::WriteBack;
+        Some(SetPolicy { object_size: set.subject(), home: Home::Hash, durability })
+    }
+    fn linker(&self) -> Option<Arc<dyn IoLinker>> {
+        Some(self.0.clone())
+    }
+}
+
+/// A device that remembers what was written, and fails when told to.
+#[derive(Default)]
+pub struct Device {
+    pub objects: Mutex<BTreeMap<ObjectKey, Vec<u8>>>,
+    pub syncs: AtomicU64,
+    pub broken: AtomicBool,
+}
+
+impl Device {
+    fn check(&self) -> io::Result<()> {
+        let broken = self.broken.load(Ordering::Relaxed);
+        if broken { Err(io::Error::from_raw_os_error(nix::libc::EIO)) } else { Ok(()) }
+    }
+}
+
+impl IoLinker for Device {
+    fn insert_object(&self, key: ObjectKey, bytes: &mut [u8]) -> io::Result<Inserted> {
+        self.check()?;
+        let objects = self.objects.lock();
+        let Some(stored) = objects.get(&key) else { return Ok(Inserted::Absent) };
+        bytes.copy_from_slice(stored);
+        Ok(Inserted::Filled)
+    }
+    fn sync_object(&self, key: ObjectKey, bytes: &[u8]) -> io::Result<()> {
+        self.check()?;
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        self.objects.lock().insert(key, bytes.to_vec());
+        Ok(())
+    }
+    fn remove_object(&self, key: ObjectKey) -> io::Result<()> {
+        self.check()?;
+        self.objects.lock().remove(&key);
+        Ok(())
+    }
+}
