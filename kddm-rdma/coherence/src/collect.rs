@@ -56,9 +56,9 @@ impl Core {
             copies.iter().map(|(node, _)| *node).filter(|&node| self.is_reachable(node)).collect();
         let keep = matches!(then, Then::Salvage(..));
         let seq = self.start(key, Work::Collect { due, kept: SmallVec::new(), then });
-        let requester = self.config.me;
+        let (requester, life) = (self.config.me, self.config.incarnation);
         for &(node, after) in copies {
-            self.send(node, key, Body::Invalidate { seq, requester, after, keep }, cx);
+            self.send(node, key, Body::Invalidate { seq, requester, life, after, keep }, cx);
         }
         self.try_collected(key, cx);
     }

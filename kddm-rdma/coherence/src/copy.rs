@@ -6,7 +6,9 @@
 use crate::core::{Context, Core, swap};
 use crate::home::kind_of;
 use crate::{Asked, Body, Effect, OpError, OpId, ReadToken, RecallKind, Request, Source, Store};
-use kddm_object::{FirstTouch, Hold, Mode, NodeId, NodeSet, ObjectKey, Refused, Rid, Seq, SlotId};
+use kddm_object::{
+    FirstTouch, Hold, Incarnation, Mode, NodeId, NodeSet, ObjectKey, Refused, Rid, Seq, SlotId,
+};
 use smallvec::SmallVec;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
@@ -37,6 +39,8 @@ pub(crate) enum Purpose {
     Hold(OpId),
     /// A thread that wants the copy, not the hold.
     Prefetch(OpId),
+    /// A thread that has lost interest.
+    Nobody,
     /// The home, to write the bytes to the device.
     Sync,
     /// The home, to take over the naming from an owner short of memory.
@@ -100,13 +104,13 @@ pub(crate) struct Parked {
 pub(crate) enum Order {
     Invalidate {
         seq: Seq,
-        requester: NodeId,
+        to: (NodeId, Incarnation),
         keep: bool,
     },
     Recall {
         seq: Seq,
         kind: RecallKind,
-        requester: NodeId,
+        to: (NodeId, Incarnation),
         rid: Rid,
     },
     Drain {
@@ -129,6 +133,34 @@ pub(crate) struct Retained {
 impl LocalCopy {
     pub fn is_quiet(&self) -> bool {
         self.request.is_none() && self.parked.is_none() && self.waiters.is_empty() && self.retained.is_empty()
+    }
+
+    pub fn is_forgetting(&self) -> bool {
+        self.parked.as_ref().is_some_and(|parked| parked.order == Order::Forget)
+    }
+
+    /// Mode, request and parked order, by name.
+    pub fn name<S: Store>(&self, store: &S) -> String {
+        let mode = match (self.mode(store), self.named) {
+            (Mode::None, _) => "none",
+            (Mode::Shared, false) => "shared",
+            (Mode::Shared, true) => "shared owner",
+            (Mode::Exclusive, _) => "exclusive",
+        };
+        let request = match &self.request {
+            None => "",
+            Some(request) if request.data == Data::Awaited => " + asked",
+            Some(_) => " + granted",
+        };
+        let parked = match self.parked.as_ref().map(|parked| &parked.order) {
+            None => "",
+            Some(Order::Invalidate { .. }) => " + INV parked",
+            Some(Order::Recall { .. }) => " + RECALL parked",
+            Some(Order::Drain { .. }) => " + DRAIN parked",
+            Some(Order::Forget) => " + forgetting",
+        };
+        let retained = if self.retained.is_empty() { "" } else { " + retained" };
+        format!("{mode}{request}{parked}{retained}")
     }
 
     fn is_empty(&self) -> bool {
@@ -206,9 +238,12 @@ impl Core {
         if copy.flush == Some(op) {
             copy.flush = None;
         }
-        let waiting =
-            |waiter: &Waiter| matches!(waiter.purpose, Purpose::Hold(it) | Purpose::Prefetch(it) if it == op);
-        if let Some(place) = copy.waiters.iter().position(waiting) {
+        let of_op = |purpose| matches!(purpose, Purpose::Hold(it) | Purpose::Prefetch(it) if it == op);
+        if let Some(request) = copy.request.as_mut().filter(|request| of_op(request.purpose)) {
+            request.purpose = Purpose::Nobody;
+        }
+        let place = copy.waiters.iter().position(|waiter| of_op(waiter.purpose));
+        if let Some(place) = place {
             copy.waiters.remove(place);
             if place < copy.turn {
                 copy.turn -= 1;
@@ -330,7 +365,7 @@ impl Core {
             // The copy was wished for, not needed: the get that follows will hear what is wrong.
             Purpose::Prefetch(_) => cx.complete(purpose, Ok(None)),
             Purpose::Sync => self.sync_failed(key, error, cx),
-            Purpose::Take(_) => {}
+            Purpose::Take(_) | Purpose::Nobody => {}
         }
     }
 

@@ -1,7 +1,7 @@
 //! The core: its state, and the door through which everything enters.
 
 use crate::collect::Kept;
-use crate::copy::{LocalCopy, Purpose};
+use crate::copy::{LocalCopy, Order, Purpose};
 use crate::home::Entry;
 use crate::table::Table;
 use crate::{Asked, Body, Effect, Input, Message, OpError, OpId, Operation, ReadToken, Store};
@@ -46,6 +46,10 @@ pub struct Core {
     pub(crate) calls: BTreeMap<Rid, (OpId, ObjectKey)>,
     /// Objects whose request or fill waits for a free slot.
     pub(crate) starved: VecDeque<ObjectKey>,
+    /// What a home told us to say to lives of peers that we have not met.
+    pub(crate) unmet: Vec<Unmet>,
+    /// The last life of each peer that we have met.
+    pub(crate) met: BTreeMap<NodeId, Incarnation>,
     /// Messages to this node itself, handled before the step ends.
     loopback: VecDeque<Message>,
     /// A slot was released in this step.
@@ -62,6 +66,15 @@ pub(crate) struct Reading {
     pub landing: SlotId,
     /// Its request was given up; at its end, that node may release the slot it kept for that transaction.
     pub abandoned: Option<(NodeId, Seq)>,
+}
+
+/// Something to say to a life of a peer that we have not met yet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Unmet {
+    pub to: NodeId,
+    pub life: Incarnation,
+    pub key: ObjectKey,
+    pub body: Body,
 }
 
 /// What a step may touch beside the core.
@@ -93,6 +106,8 @@ impl Core {
             reads: Table::default(),
             calls: BTreeMap::new(),
             starved: VecDeque::new(),
+            unmet: Vec::new(),
+            met: BTreeMap::new(),
             loopback: VecDeque::new(),
             freed: false,
             next_rid: Rid(0),
@@ -114,9 +129,7 @@ impl Core {
             Input::Cleaned(key) => self.cleaned(key, cx),
             Input::Evict(key) => self.evict(key, None, cx),
             Input::MemoryFreed => self.freed = true,
-            Input::PeerUp(node, incarnation) => {
-                self.up.insert(node, incarnation);
-            }
+            Input::PeerUp(node, incarnation) => self.peer_up(node, incarnation, cx),
             Input::PeerDown(node) => self.peer_down(node, cx),
         }
         self.settle(cx);
@@ -143,6 +156,31 @@ impl Core {
             && self.entries.values().all(Entry::is_quiet)
             && self.reads.is_empty()
             && self.calls.is_empty()
+    }
+
+    /// The directory entry's state by name; empty if there is none.
+    pub fn home_state(&self, key: ObjectKey) -> String {
+        self.entries.get(&key).map_or(String::new(), Entry::name)
+    }
+
+    /// The copy's state by name; empty if there is none.
+    pub fn copy_state<S: Store>(&self, key: ObjectKey, store: &S) -> String {
+        self.copies.get(&key).map_or(String::new(), |copy| copy.name(store))
+    }
+
+    /// Whether ours is the copy that others READ.
+    pub fn is_named(&self, key: ObjectKey) -> bool {
+        self.copies.get(&key).is_some_and(|copy| copy.named)
+    }
+
+    /// Whether the copy is left from a home that is gone, and ends with its last hold.
+    pub fn is_forgetting(&self, key: ObjectKey) -> bool {
+        self.copies.get(&key).is_some_and(LocalCopy::is_forgetting)
+    }
+
+    /// Whether a request or fill waits for a free slot.
+    pub fn is_starving(&self) -> bool {
+        !self.starved.is_empty()
     }
 
     fn begin<S: Store>(&mut self, operation: Operation, cx: &mut Context<'_, S>) {
@@ -192,13 +230,15 @@ impl Core {
             Body::Finished { rid } => self.finished(rid, Ok(None), cx),
             Body::Retry { rid, seq } => self.retry(key, rid, seq, cx),
             // at a holder
-            Body::Invalidate { seq, requester, after, keep } => {
-                self.invalidate(key, seq, requester, after, keep, cx)
+            Body::Invalidate { seq, requester, life, after, keep } => {
+                let to = (requester, life);
+                self.park(key, after, Order::Invalidate { seq, to, keep }, cx);
             }
-            Body::Recall { seq, kind, requester, rid, after, try_only } => {
-                self.recall(key, seq, kind, requester, rid, after, try_only, cx);
+            Body::Recall { seq, kind, requester, life, rid, after, try_only } => {
+                let order = Order::Recall { seq, kind, to: (requester, life), rid };
+                self.recall(key, after, order, try_only, cx);
             }
-            Body::Drain { seq, after } => self.drain(key, seq, after, cx),
+            Body::Drain { seq, after } => self.park(key, after, Order::Drain { seq }, cx),
             Body::Fetched { seq } => self.fetched(key, seq, cx),
             Body::Free { .. } => self.freed_of_naming(key, cx),
             Body::Restore { seq } => self.restore(key, seq, cx),
@@ -231,6 +271,30 @@ impl Core {
             self.loopback.push_back(message);
         } else if self.up.contains_key(&to) {
             cx.effects.push(Effect::Send(to, message));
+        }
+    }
+
+    /// Sends to a requester that the home named. It may have met the home before us.
+    pub(crate) fn send_to_life<S>(
+        &mut self,
+        (to, life): (NodeId, Incarnation),
+        key: ObjectKey,
+        body: Body,
+        cx: &mut Context<'_, S>,
+    ) {
+        if to == self.config.me || self.up.get(&to) == Some(&life) {
+            self.send(to, key, body, cx);
+        } else if self.met.get(&to).is_none_or(|met| *met < life) {
+            self.unmet.push(Unmet { to, life, key, body });
+        }
+    }
+
+    /// The life of a node that is up, ours included.
+    pub(crate) fn life_of(&self, node: NodeId) -> Incarnation {
+        if node == self.config.me {
+            self.config.incarnation
+        } else {
+            self.up.get(&node).copied().unwrap_or_default()
         }
     }
 

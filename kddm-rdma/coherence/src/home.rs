@@ -76,6 +76,29 @@ impl Entry {
         self.queue.is_empty() && self.syncing.is_empty() && !matches!(self.state, State::Busy { .. })
     }
 
+    /// The state, by name.
+    pub fn name(&self) -> String {
+        let state = match &self.state {
+            State::Uncached => "uncached",
+            State::Lost => "lost",
+            State::Shared { .. } => "shared",
+            State::Exclusive { .. } => "exclusive",
+            State::Busy { work, .. } => match work {
+                Work::Grab { before: Before::Shared(..), .. } => "busy: grab of shared",
+                Work::Grab { before: Before::Exclusive(..), .. } => "busy: grab of exclusive",
+                Work::Share { .. } => "busy: share",
+                Work::FirstTouch { .. } => "busy: first touch",
+                Work::Fill { .. } => "busy: fill",
+                Work::Collect { then: Then::Remove(..), .. } => "busy: remove",
+                Work::Collect { then: Then::Purge, .. } => "busy: purge",
+                Work::Collect { then: Then::Salvage(..), .. } => "busy: salvage",
+                Work::Drain { .. } => "busy: drain",
+                Work::Device { .. } => "busy: device",
+            },
+        };
+        state.into()
+    }
+
     fn is_empty(&self) -> bool {
         self.is_quiet() && self.state == State::Uncached
     }
@@ -142,7 +165,7 @@ impl Core {
         request: Request,
         cx: &mut Context<'_, S>,
     ) {
-        let rid = request.rid;
+        let (rid, life) = (request.rid, self.life_of(from));
         let Some(entry) = self.entries.get_mut(&key) else { return };
         match &mut entry.state {
             State::Uncached => self.first(from, key, request, cx),
@@ -170,7 +193,12 @@ impl Core {
                 let work = Work::Share { by: from, request, owner: (owner, after), retry: false };
                 let seq = self.start(key, work);
                 let kind = RecallKind::Share;
-                self.send(owner, key, Body::Recall { seq, kind, requester: from, rid, after, try_only }, cx);
+                self.send(
+                    owner,
+                    key,
+                    Body::Recall { seq, kind, requester: from, life, rid, after, try_only },
+                    cx,
+                );
             }
             State::Busy { .. } => {}
         }
@@ -183,7 +211,7 @@ impl Core {
         request: Request,
         cx: &mut Context<'_, S>,
     ) {
-        let rid = request.rid;
+        let (rid, life) = (request.rid, self.life_of(from));
         let Some(entry) = self.entries.get(&key) else { return };
         match entry.state.clone() {
             State::Uncached => self.first(from, key, request, cx),
@@ -212,7 +240,12 @@ impl Core {
                     cx,
                 );
                 for (node, after) in others {
-                    self.send(node, key, Body::Invalidate { seq, requester: from, after, keep: false }, cx);
+                    self.send(
+                        node,
+                        key,
+                        Body::Invalidate { seq, requester: from, life, after, keep: false },
+                        cx,
+                    );
                 }
             }
             State::Exclusive { owner, rid: after } => {
@@ -221,7 +254,12 @@ impl Core {
                 let seq = self.start(key, Work::Grab { by: from, request, before, retry: false });
                 self.mark_dirty(key, cx.store);
                 let kind = RecallKind::Yield;
-                self.send(owner, key, Body::Recall { seq, kind, requester: from, rid, after, try_only }, cx);
+                self.send(
+                    owner,
+                    key,
+                    Body::Recall { seq, kind, requester: from, life, rid, after, try_only },
+                    cx,
+                );
             }
             State::Busy { .. } => {}
         }

@@ -132,6 +132,8 @@ pub enum Body {
         seq: Seq,
         /// Who collects the acks.
         requester: NodeId,
+        /// Its life: the addressee may not have met it yet.
+        life: Incarnation,
         /// The addressee's own request that this follows.
         after: Rid,
         /// Retain a valid copy even if it is not the named one.
@@ -156,6 +158,8 @@ pub enum Body {
         kind: RecallKind,
         /// To whom.
         requester: NodeId,
+        /// Its life: the addressee may not have met it yet.
+        life: Incarnation,
         /// The requester's request.
         rid: Rid,
         /// The addressee's own request that this follows.

@@ -4,54 +4,42 @@ use crate::collect::Kept;
 use crate::copy::{LocalCopy, Order, Parked, Retained};
 use crate::core::{Context, Core, set_mode, swap};
 use crate::{Body, Effect, RecallKind, Source, Store};
-use kddm_object::{Mode, NodeId, ObjectKey, Rid, Seq, SlotId};
+use kddm_object::{Incarnation, Mode, NodeId, ObjectKey, Rid, Seq, SlotId};
+
+/// Whom a transaction is for, and which of its lives.
+type Requester = (NodeId, Incarnation);
 
 impl Core {
-    pub(crate) fn invalidate<S: Store>(
-        &mut self,
-        key: ObjectKey,
-        seq: Seq,
-        requester: NodeId,
-        after: Rid,
-        keep: bool,
-        cx: &mut Context<'_, S>,
-    ) {
-        self.park(key, after, Order::Invalidate { seq, requester, keep });
-        self.pump(key, cx);
-    }
-
-    #[allow(clippy::too_many_arguments)]
     pub(crate) fn recall<S: Store>(
         &mut self,
         key: ObjectKey,
-        seq: Seq,
-        kind: RecallKind,
-        requester: NodeId,
-        rid: Rid,
         after: Rid,
+        order: Order,
         try_only: bool,
         cx: &mut Context<'_, S>,
     ) {
+        let Order::Recall { seq, kind, .. } = order else { return };
         if try_only && self.copies.get(&key).is_none_or(|copy| in_use(copy, kind, cx.store)) {
             if let Some((home, _)) = self.home_of(key, cx.store) {
                 self.send(home, key, Body::Refused { seq }, cx);
             }
             return;
         }
-        self.park(key, after, Order::Recall { seq, kind, requester, rid });
-        self.pump(key, cx);
-    }
-
-    pub(crate) fn drain<S: Store>(&mut self, key: ObjectKey, seq: Seq, after: Rid, cx: &mut Context<'_, S>) {
-        self.park(key, after, Order::Drain { seq });
-        self.pump(key, cx);
+        self.park(key, after, order, cx);
     }
 
     /// The after-rule: an order that follows our outstanding request waits for it; one that is older does not.
-    fn park(&mut self, key: ObjectKey, after: Rid, order: Order) {
+    pub(crate) fn park<S: Store>(
+        &mut self,
+        key: ObjectKey,
+        after: Rid,
+        order: Order,
+        cx: &mut Context<'_, S>,
+    ) {
         let copy = self.copies.entry(key).or_default();
         let wait = copy.request.as_ref().is_some_and(|request| request.rid == after);
         copy.parked = Some(Parked { wait, order });
+        self.pump(key, cx);
     }
 
     /// Executes the parked order, which no longer waits for a request. False if a hold stands against it.
@@ -60,15 +48,9 @@ impl Core {
         let Some(parked) = &copy.parked else { return false };
         let order = parked.order.clone();
         let done = match order {
-            Order::Invalidate { seq, requester, keep } => {
-                self.execute_invalidate(key, seq, requester, keep, cx)
-            }
-            Order::Recall { seq, kind: RecallKind::Share, requester, rid } => {
-                self.share(key, seq, requester, rid, cx)
-            }
-            Order::Recall { seq, kind: RecallKind::Yield, requester, rid } => {
-                self.yield_to(key, seq, requester, rid, cx)
-            }
+            Order::Invalidate { seq, to, keep } => self.execute_invalidate(key, seq, to, keep, cx),
+            Order::Recall { seq, kind: RecallKind::Share, to, rid } => self.share(key, seq, to, rid, cx),
+            Order::Recall { seq, kind: RecallKind::Yield, to, rid } => self.yield_to(key, seq, to, rid, cx),
             Order::Drain { seq } => {
                 if let Some((home, _)) = self.home_of(key, cx.store) {
                     self.send(home, key, Body::Drained { seq }, cx);
@@ -89,7 +71,7 @@ impl Core {
         &mut self,
         key: ObjectKey,
         seq: Seq,
-        requester: NodeId,
+        to: Requester,
         keep: bool,
         cx: &mut Context<'_, S>,
     ) -> bool {
@@ -99,8 +81,8 @@ impl Core {
         if let Some(slot) = valid {
             let retain = copy.named || keep;
             if self.config.unsound_keep_copies && !retain {
-                self.send(
-                    requester,
+                self.send_to_life(
+                    to,
                     key,
                     Body::Ack { seq, of: self.config.me, retained: None, since: seq },
                     cx,
@@ -113,7 +95,7 @@ impl Core {
             let Some(copy) = self.copies.get_mut(&key) else { return true };
             copy.named = false;
             if retain {
-                copy.retained.push(Retained { seq, since: seq, slot, to: requester });
+                copy.retained.push(Retained { seq, since: seq, slot, to: to.0 });
                 copy.slot = None;
                 cx.store.retain(slot);
                 kept = Some(Kept { location: self.location(slot, cx.store), since: seq });
@@ -125,13 +107,13 @@ impl Core {
         } else if keep {
             // What we gave to a node that died since: the newest of it.
             if let Some(newest) = copy.retained.iter_mut().max_by_key(|retained| retained.since) {
-                (newest.seq, newest.to) = (seq, requester);
+                (newest.seq, newest.to) = (seq, to.0);
                 let (slot, since) = (newest.slot, newest.since);
                 kept = Some(Kept { location: self.location(slot, cx.store), since });
             }
         }
         let (retained, since) = kept.map_or((None, seq), |kept| (Some(kept.location), kept.since));
-        self.send(requester, key, Body::Ack { seq, of: self.config.me, retained, since }, cx);
+        self.send_to_life(to, key, Body::Ack { seq, of: self.config.me, retained, since }, cx);
         true
     }
 
@@ -140,7 +122,7 @@ impl Core {
         &mut self,
         key: ObjectKey,
         seq: Seq,
-        requester: NodeId,
+        to: Requester,
         rid: Rid,
         cx: &mut Context<'_, S>,
     ) -> bool {
@@ -155,7 +137,7 @@ impl Core {
         }
         let source = self.source(key, slot, cx);
         let location = self.location(slot, cx.store);
-        self.send(requester, key, Body::Hand { seq, rid, source, exclusive: false }, cx);
+        self.send_to_life(to, key, Body::Hand { seq, rid, source, exclusive: false }, cx);
         if let Some((home, _)) = self.home_of(key, cx.store) {
             self.send(home, key, Body::Shared { seq, location }, cx);
         }
@@ -167,7 +149,7 @@ impl Core {
         &mut self,
         key: ObjectKey,
         seq: Seq,
-        requester: NodeId,
+        to: Requester,
         rid: Rid,
         cx: &mut Context<'_, S>,
     ) -> bool {
@@ -180,10 +162,10 @@ impl Core {
         if let Some(copy) = self.copies.get_mut(&key) {
             copy.named = false;
             copy.slot = None;
-            copy.retained.push(Retained { seq, since: seq, slot, to: requester });
+            copy.retained.push(Retained { seq, since: seq, slot, to: to.0 });
         }
         self.end_evicting(key, cx);
-        self.send(requester, key, Body::Hand { seq, rid, source, exclusive: true }, cx);
+        self.send_to_life(to, key, Body::Hand { seq, rid, source, exclusive: true }, cx);
         true
     }
 

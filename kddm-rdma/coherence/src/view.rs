@@ -6,9 +6,22 @@ use crate::copy::Retained;
 use crate::core::{Context, Core};
 use crate::home::{Before, Copies, Pending, State, Work};
 use crate::{Body, Nack, OpError, RequestKind, Store};
-use kddm_object::{NodeId, ObjectKey, Rid, Seq};
+use kddm_object::{Incarnation, NodeId, ObjectKey, Rid, Seq};
 
 impl Core {
+    /// A peer's new life: what a home told us to say to it can be said now.
+    pub(crate) fn peer_up<S: Store>(&mut self, node: NodeId, life: Incarnation, cx: &mut Context<'_, S>) {
+        self.up.insert(node, life);
+        self.met.insert(node, life);
+        for unmet in std::mem::take(&mut self.unmet) {
+            if unmet.to == node && unmet.life == life {
+                self.send(node, unmet.key, unmet.body, cx);
+            } else if unmet.to != node || unmet.life > life {
+                self.unmet.push(unmet);
+            }
+        }
+    }
+
     pub(crate) fn peer_down<S: Store>(&mut self, lost: NodeId, cx: &mut Context<'_, S>) {
         if self.up.remove(&lost).is_none() {
             return;

@@ -14,9 +14,10 @@
 //!                                             12..24 location | 24..56 acks | 56.. bytes
 //!  3    NACK        home → requester          0..4 rid | 4 why | 5 node or 0 | 6..8 zero | 8..12 errno
 //!  4    FINISHED    home → requester          0..4 rid
-//!  5    INV         home → sharer             0..4 seq | 4..8 after | 8 requester | 9 keep | 10..12 zero
+//!  5    INV         home → sharer             0..4 seq | 4..8 after | 8 requester | 9 keep | 10..12 zero | 12..20 life
 //!  6    ACK         sharer → requester        0..4 seq | 4..8 since | 8 of | 9..12 zero | 12..24 retained
 //!  7    RECALL      home → owner              0..4 seq | 4..8 rid | 8..12 after | 12 recall kind | 13 requester | 14 try | 15 zero
+//!                                             16..24 life
 //!  8    REFUSED     owner → home              0..4 seq
 //!  9    HAND        holder → requester        0..4 seq | 4..8 rid | 8 source | 9 exclusive | 10..12 zero | 12..24 location | 24.. bytes
 //! 10    SHARED      holder → home             0..4 seq | 4..16 location

@@ -88,12 +88,13 @@ layout!(
 
 layout!(
     /// INV.
-    Invalidate, 12 {
+    Invalidate, 20 {
         0 seq: U32,
         4 after: U32,
         8 requester: u8,
         9 keep: u8,
         10 zero: [u8; 2],
+        12 life: U64,
     }
 );
 
@@ -110,7 +111,7 @@ layout!(
 
 layout!(
     /// RECALL.
-    Recall, 16 {
+    Recall, 24 {
         0 seq: U32,
         4 rid: U32,
         8 after: U32,
@@ -118,6 +119,7 @@ layout!(
         13 requester: u8,
         14 try_only: u8,
         15 zero: u8,
+        16 life: U64,
     }
 );
 

@@ -214,6 +214,7 @@ fn invalidate(bytes: Bytes<'_>) -> Result<Body, WireError> {
     Ok(Body::Invalidate {
         seq: Seq(raw.seq.get()),
         requester: bytes.node("requester", raw.requester)?,
+        life: Incarnation(raw.life.get()),
         after: Rid(raw.after.get()),
         keep: bytes.flag("keep", raw.keep)?,
     })
@@ -242,6 +243,7 @@ fn recall(bytes: Bytes<'_>) -> Result<Body, WireError> {
         seq: Seq(raw.seq.get()),
         kind,
         requester: bytes.node("requester", raw.requester)?,
+        life: Incarnation(raw.life.get()),
         rid: Rid(raw.rid.get()),
         after: Rid(raw.after.get()),
         try_only: bytes.flag("try", raw.try_only)?,

@@ -97,15 +97,15 @@ fn encode_body(body: &Body, out: &mut Vec<u8>) {
             let (why, node, errno) = reason(*why);
             put(out, &body::Nack { rid: rid.0.into(), why, node, zero: [0; 2], errno: errno.into() });
         }
-        Body::Invalidate { seq, requester, after, keep } => {
+        Body::Invalidate { seq, requester, life, after, keep } => {
             let (seq, after, keep) = (seq.0.into(), after.0.into(), u8::from(*keep));
-            put(out, &body::Invalidate { seq, after, requester: requester.get(), keep, zero: [0; 2] });
+            put(out, &body::Invalidate { seq, after, requester: requester.get(), keep, zero: [0; 2], life: life.0.into() });
         }
         Body::Ack { seq, of, retained, since } => {
             let (seq, since, retained) = (seq.0.into(), since.0.into(), place(*retained));
             put(out, &body::Ack { seq, since, of: of.get(), zero: [0; 3], retained });
         }
-        Body::Recall { seq, kind, requester, rid, after, try_only } => {
+        Body::Recall { seq, kind, requester, life, rid, after, try_only } => {
             let recall = body::Recall {
                 seq: seq.0.into(),
                 rid: rid.0.into(),
@@ -114,6 +114,7 @@ fn encode_body(body: &Body, out: &mut Vec<u8>) {
                 requester: requester.get(),
                 try_only: u8::from(*try_only),
                 zero: 0,
+                life: life.0.into(),
             };
             put(out, &recall);
         }

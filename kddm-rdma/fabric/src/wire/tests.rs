@@ -82,9 +82,10 @@ fn body() -> impl Strategy<Value = Body> {
         ),
         (rid(), nack()).prop_map(|(rid, why)| Body::Nack { rid, why }),
         rid().prop_map(|rid| Body::Finished { rid }),
-        (seq(), node(), rid(), any::<bool>()).prop_map(|(seq, requester, after, keep)| Body::Invalidate {
+        (seq(), node(), any::<u64>(), rid(), any::<bool>()).prop_map(|(seq, requester, life, after, keep)| Body::Invalidate {
             seq,
             requester,
+            life: Incarnation(life),
             after,
             keep
         }),
@@ -94,10 +95,10 @@ fn body() -> impl Strategy<Value = Body> {
             retained,
             since
         }),
-        (seq(), any::<bool>(), node(), rid(), rid(), any::<bool>()).prop_map(
-            |(seq, share, requester, rid, after, try_only)| {
+        (seq(), any::<bool>(), node(), any::<u64>(), rid(), rid(), any::<bool>()).prop_map(
+            |(seq, share, requester, life, rid, after, try_only)| {
                 let kind = if share { RecallKind::Share } else { RecallKind::Yield };
-                Body::Recall { seq, kind, requester, rid, after, try_only }
+                Body::Recall { seq, kind, requester, life: Incarnation(life), rid, after, try_only }
             }
         ),
         seq().prop_map(|seq| Body::Refused { seq }),
@@ -195,7 +196,7 @@ fn unknown_kinds_and_impossible_nodes_are_named() {
     bytes[0] = 20;
     assert_eq!(decode(&bytes), Err(WireError::Kind(20)));
     let invalidate =
-        Body::Invalidate { seq: Seq(1), requester: NodeId::new(1).unwrap(), after: Rid(0), keep: false };
+        Body::Invalidate { seq: Seq(1), requester: NodeId::new(1).unwrap(), life: Incarnation(1), after: Rid(0), keep: false };
     let mut bytes = encoded(&head(invalidate));
     bytes[HEAD_BYTES + 8] = 255;
     assert_eq!(decode(&bytes), Err(WireError::Field { kind: 5, field: "requester", value: 255 }));

@@ -1,0 +1,51 @@
+//! What can happen next.
+
+use kddm_object::{Hold, NodeId, ObjectKey};
+
+/// What a thread wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Want {
+    /// get or grab.
+    Hold(Hold),
+    /// The same without waiting.
+    Try(Hold),
+    /// Only if somebody touched it.
+    Existing(Hold),
+    /// Grab without bytes.
+    Manual,
+    /// A copy.
+    Prefetch,
+    /// The end of the object.
+    Remove,
+    /// The bytes on the device.
+    Sync,
+    /// The local copy away.
+    Flush,
+}
+
+/// One thing that can happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// A thread starts an operation.
+    Start(NodeId, usize, ObjectKey, Want),
+    /// A thread ends its hold.
+    Put(NodeId, usize),
+    /// A thread loses patience.
+    Cancel(NodeId, usize),
+    /// The next message from the first node to the second arrives.
+    Deliver(NodeId, NodeId),
+    /// The READ takes its next step.
+    Read(usize),
+    /// The READ starts over, as after a retransmission.
+    Repeat(usize),
+    /// The linker call ends.
+    Linker(usize),
+    /// The linker call fails.
+    LinkerFails(usize),
+    /// The node wants the copy's slot back.
+    Evict(NodeId, ObjectKey),
+    /// The node's process dies; so many of its messages still arrive at each peer.
+    Kill(NodeId, usize),
+    /// It starts again.
+    Restart(NodeId),
+}

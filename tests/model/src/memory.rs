@@ -1,0 +1,140 @@
+//! A node's memory of a few slots. An object's bytes are two words that a writer always makes equal: a torn READ shows.
+
+use kddm_coherence::{Inline, Store};
+use kddm_object::{Generation, Home, ObjectKey, SetId, SetPolicy, SlotId, Word};
+
+/// What a released slot holds: a READ that comes too late shows.
+pub const POISON: u64 = 0xdead_dead_dead_dead;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Slot {
+    word: Word,
+    key: Option<ObjectKey>,
+    indexed: bool,
+    bytes: [u64; 2],
+}
+
+/// The slots of a node and the policies of its sets: kind 0 volatile, kind 1 with a device; the subject's top byte is the home.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Memory {
+    slots: Vec<Slot>,
+    reserved: usize,
+}
+
+impl Memory {
+    /// `slots` slots, of which the last `reserved` are for those who free memory.
+    pub fn new(slots: usize, reserved: usize) -> Memory {
+        let slot = Slot { word: Word::default(), key: None, indexed: false, bytes: [POISON; 2] };
+        Memory { slots: vec![slot; slots], reserved }
+    }
+
+    fn slot(&self, slot: SlotId) -> &Slot {
+        &self.slots[slot.0 as usize]
+    }
+
+    fn slot_mut(&mut self, slot: SlotId) -> &mut Slot {
+        &mut self.slots[slot.0 as usize]
+    }
+
+    /// Where a hit on `key` looks.
+    pub fn lookup(&self, key: ObjectKey) -> Option<SlotId> {
+        let found = self.slots.iter().position(|slot| slot.indexed && slot.key == Some(key))?;
+        Some(SlotId(found as u32))
+    }
+
+    /// One of the two words of a slot, whoever has it now.
+    pub fn peek(&self, slot: SlotId, word: usize) -> u64 {
+        self.slot(slot).bytes[word]
+    }
+
+    /// Writes one of the two words.
+    pub fn poke(&mut self, slot: SlotId, word: usize, value: u64) {
+        self.slot_mut(slot).bytes[word] = value;
+    }
+
+    /// How many slots are given to objects.
+    pub fn taken(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.key.is_some()).count()
+    }
+
+    /// The words of all slots that hits can find.
+    pub fn indexed(&self) -> impl Iterator<Item = (ObjectKey, SlotId, Word)> + '_ {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.indexed)
+            .filter_map(|(place, slot)| Some((slot.key?, SlotId(place as u32), slot.word)))
+    }
+}
+
+/// The policy of a set of this world.
+pub fn policy(set: SetId) -> SetPolicy {
+    let durability = match set.kind() {
+        0 => kddm_object::Durability::Volatile,
+        _ => kddm_object::Durability::WriteBack,
+    };
+    SetPolicy { object_size: 16, home: Home::SubjectBits, durability }
+}
+
+impl Store for Memory {
+    fn policy(&self, set: SetId) -> Option<SetPolicy> {
+        Some(policy(set))
+    }
+
+    fn allocate(&mut self, key: ObjectKey, _: u32, reserve: bool) -> Option<SlotId> {
+        assert_eq!(self.lookup(key), None, "a second slot for {key:?}");
+        let free = self.slots.iter().filter(|slot| slot.key.is_none()).count();
+        if free <= if reserve { 0 } else { self.reserved } {
+            return None;
+        }
+        let place = self.slots.iter().position(|slot| slot.key.is_none())?;
+        let slot = &mut self.slots[place];
+        slot.word = Word::new(slot.word.generation().next());
+        (slot.key, slot.indexed, slot.bytes) = (Some(key), true, [POISON; 2]);
+        Some(SlotId(place as u32))
+    }
+
+    fn retain(&mut self, slot: SlotId) {
+        self.slot_mut(slot).indexed = false;
+    }
+
+    fn restore(&mut self, slot: SlotId) {
+        self.slot_mut(slot).indexed = true;
+    }
+
+    fn release(&mut self, slot: SlotId) {
+        let it = self.slot_mut(slot);
+        assert!(it.key.is_some() && !it.word.held(), "release of {slot:?}, which is free or held: {it:?}");
+        it.word = Word::new(it.word.generation());
+        (it.key, it.indexed, it.bytes) = (None, false, [POISON; 2]);
+    }
+
+    fn generation(&self, slot: SlotId) -> Generation {
+        self.slot(slot).word.generation()
+    }
+
+    fn load(&self, slot: SlotId) -> Word {
+        self.slot(slot).word
+    }
+
+    fn swap(&mut self, slot: SlotId, old: Word, new: Word) -> Result<(), Word> {
+        let it = self.slot_mut(slot);
+        if it.word != old {
+            return Err(it.word);
+        }
+        it.word = new;
+        Ok(())
+    }
+
+    fn take(&self, slot: SlotId, _: u32) -> Inline {
+        let [low, high] = self.slot(slot).bytes;
+        let bytes: Vec<u8> = low.to_le_bytes().into_iter().chain(high.to_le_bytes()).collect();
+        Inline::new(&bytes).expect("16 bytes are few enough")
+    }
+
+    fn fill(&mut self, slot: SlotId, bytes: &Inline) {
+        for (word, chunk) in self.slot_mut(slot).bytes.iter_mut().zip(bytes.as_slice().chunks(8)) {
+            *word = u64::from_le_bytes(chunk.try_into().expect("16 bytes ride in two words"));
+        }
+    }
+}

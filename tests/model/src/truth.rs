@@ -1,0 +1,162 @@
+//! What must be true: the judge of every hold.
+
+use kddm_object::{Hold, NodeId, ObjectKey};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A promise was broken.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Violation(pub String);
+
+/// Per object: what the last put left, and who holds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Truth {
+    objects: BTreeMap<ObjectKey, Object>,
+    written: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Object {
+    value: u64,
+    /// Of every value written since the device had one for certain: what a crash may bring back.
+    past: BTreeSet<u64>,
+    holders: BTreeMap<(NodeId, usize), Hold>,
+    removing: usize,
+    /// A remove has begun since the value was last seen: the object may be new.
+    may_be_new: bool,
+    /// Values up to this were removed for good.
+    removed: u64,
+    /// A node died with the only copy: any of `past` may be the object now.
+    crashed: bool,
+}
+
+impl Truth {
+    /// A thread has got a hold and sees these two words.
+    ///
+    /// # Errors
+    /// The promise that this breaks.
+    pub fn held(
+        &mut self,
+        key: ObjectKey,
+        who: (NodeId, usize),
+        hold: Hold,
+        seen: [u64; 2],
+    ) -> Result<(), Violation> {
+        let object = self.objects.entry(key).or_default();
+        let fail = |what: String| {
+            Err(Violation(format!("{what}: {who:?} {hold:?} of {key:?}, which should be {object:?}")))
+        };
+        if object.holders.values().any(|other| hold == Hold::Exclusive || *other == Hold::Exclusive) {
+            return fail("exclusion broken".into());
+        }
+        if seen[0] != seen[1] {
+            return fail(format!("torn bytes {seen:x?}"));
+        }
+        let seen = seen[0];
+        let expected = seen == object.value
+            || (object.may_be_new && seen == 0)
+            || (object.crashed && object.past.contains(&seen));
+        if !expected || (seen != 0 && seen <= object.removed) {
+            return fail(format!("wrong bytes {seen}"));
+        }
+        if object.crashed || seen == 0 {
+            object.value = seen;
+            object.past.retain(|&past| past <= seen);
+        }
+        object.crashed = false;
+        object.may_be_new = object.removing > 0;
+        object.holders.insert(who, hold);
+        Ok(())
+    }
+
+    /// A writer that got its hold without bytes (manual first touch).
+    pub fn held_fresh(&mut self, key: ObjectKey, who: (NodeId, usize)) -> Result<(), Violation> {
+        let object = self.objects.entry(key).or_default();
+        if !object.holders.is_empty() {
+            return Err(Violation(format!(
+                "exclusion broken: {who:?} first touch of {key:?} beside {object:?}"
+            )));
+        }
+        if object.value != 0 && !object.may_be_new && !object.crashed && object.removed < object.value {
+            return Err(Violation(format!(
+                "{who:?} was told that {key:?} is untouched, which should be {object:?}"
+            )));
+        }
+        object.crashed = false;
+        object.holders.insert(who, Hold::Exclusive);
+        Ok(())
+    }
+
+    /// A value that no writer has written yet; larger than all before.
+    pub fn next_value(&mut self) -> u64 {
+        self.written += 1;
+        self.written
+    }
+
+    /// A hold ends; an exclusive one leaves `value`.
+    pub fn put(&mut self, key: ObjectKey, who: (NodeId, usize), value: Option<u64>) {
+        let object = self.objects.entry(key).or_default();
+        object.holders.remove(&who);
+        if let Some(value) = value {
+            object.value = value;
+            object.past.insert(value);
+        }
+    }
+
+    /// A remove begins.
+    pub fn remove_begins(&mut self, key: ObjectKey) -> u64 {
+        let object = self.objects.entry(key).or_default();
+        object.removing += 1;
+        object.may_be_new = true;
+        object.value
+    }
+
+    /// A remove that began when the value was `before` ends.
+    pub fn remove_ends(&mut self, key: ObjectKey, before: u64, done: bool) {
+        let object = self.objects.entry(key).or_default();
+        object.removing -= 1;
+        if done {
+            object.removed = object.removed.max(before);
+            if object.value <= object.removed {
+                object.value = 0;
+            }
+            let removed = object.removed;
+            object.past.retain(|&past| past > removed);
+        }
+    }
+
+    /// The value that a sync which begins now must bring to the device.
+    pub fn sync_begins(&self, key: ObjectKey) -> u64 {
+        self.objects.get(&key).filter(|object| !object.crashed).map_or(0, |object| object.value)
+    }
+
+    /// A sync is acknowledged while the device has `device`.
+    ///
+    /// # Errors
+    /// The device is behind what was put before the sync began.
+    pub fn sync_ends(&mut self, key: ObjectKey, wanted: u64, device: u64) -> Result<(), Violation> {
+        let object = self.objects.entry(key).or_default();
+        if device < wanted && !object.crashed && !object.may_be_new && object.removed < wanted {
+            return Err(Violation(format!(
+                "sync of {key:?} acknowledged with {device} on the device, not {wanted}"
+            )));
+        }
+        object.past.retain(|&past| past >= device);
+        Ok(())
+    }
+
+    /// A node died: its holds end, and where it had the only copy, what it wrote may be gone.
+    pub fn node_dies(
+        &mut self,
+        node: NodeId,
+        only_copy: impl Fn(ObjectKey) -> bool,
+        device: impl Fn(ObjectKey) -> u64,
+    ) {
+        for (&key, object) in &mut self.objects {
+            object.holders.retain(|(holder, _), _| *holder != node);
+            if only_copy(key) {
+                object.crashed = true;
+                object.past.insert(device(key));
+            }
+        }
+    }
+}

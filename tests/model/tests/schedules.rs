@@ -1,0 +1,135 @@
+//! Random schedules of the running core over an in-memory cluster.
+//!
+//! `SEEDS=n` runs n seeds, `SEED=s` replays one with its events, `BLESS=1` writes the table of transitions anew.
+
+use kddm_model::{Action, Options, Violation, Want, World};
+use kddm_object::Hold;
+
+type Transitions = kddm_model::Transitions;
+
+/// The world of a seed: every feature appears, in many mixtures.
+fn options(rng: &mut fastrand::Rng) -> Options {
+    let nodes = rng.u8(1..=4);
+    let mut wants = vec![
+        Want::Hold(Hold::Shared),
+        Want::Hold(Hold::Exclusive),
+        Want::Hold(Hold::Exclusive),
+        Want::Try(Hold::Shared),
+        Want::Try(Hold::Exclusive),
+        Want::Existing(Hold::Shared),
+        Want::Existing(Hold::Exclusive),
+        Want::Manual,
+        Want::Prefetch,
+        Want::Remove,
+        Want::Sync,
+        Want::Flush,
+    ];
+    rng.shuffle(&mut wants);
+    wants.truncate(rng.usize(1..=wants.len()));
+    wants.extend([Want::Hold(Hold::Shared), Want::Hold(Hold::Exclusive)]);
+    let objects = (0..rng.usize(1..=3)).map(|_| (rng.u8(1..=nodes), rng.bool())).collect::<Vec<_>>();
+    Options {
+        nodes,
+        threads: rng.usize(1..=3),
+        operations: rng.usize(2..=12),
+        slots: if rng.bool() { objects.len() + 4 } else { 16 },
+        objects,
+        inline: rng.bool(),
+        wants,
+        kills: if rng.u8(..4) == 0 && nodes > 1 { rng.usize(1..=2) } else { 0 },
+        device_fails: rng.u8(..6) == 0,
+        evictions: if rng.bool() { 10 } else { 0 },
+        repeats: 3,
+        cancels: rng.u8(..4) == 0,
+        unsound_keep_copies: false,
+    }
+}
+
+/// Runs one seed to its end.
+fn run(
+    seed: u64,
+    trace: bool,
+    change: impl Fn(&mut Options),
+    taken: &mut Transitions,
+) -> Result<(), Violation> {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut options = options(&mut rng);
+    change(&mut options);
+    if trace {
+        println!("{options:#?}");
+    }
+    let mut world = World::new(options);
+    let mut draining = false;
+    for step in 0.. {
+        let mut actions = world.actions(draining);
+        // Work that is under way is more likely to go on than new work to come.
+        if rng.u8(..3) > 0 && actions.iter().any(|action| !matches!(action, Action::Start(..))) {
+            actions.retain(|action| !matches!(action, Action::Start(..)));
+        }
+        if rng.u8(..20) > 0 {
+            let rare = |action: &Action| {
+                matches!(
+                    action,
+                    Action::Kill(..) | Action::Cancel(..) | Action::LinkerFails(_) | Action::Repeat(_)
+                )
+            };
+            if actions.iter().any(|action| !rare(action)) {
+                actions.retain(|action| !rare(action));
+            }
+        }
+        let Some(&action) = rng.choice(&actions) else {
+            if draining {
+                break;
+            }
+            draining = true;
+            continue;
+        };
+        if step > 20_000 {
+            return Err(Violation(format!("no rest after {step} steps: {}", world.describe())));
+        }
+        if trace {
+            println!("{step}: {action:?}{}", world.describe());
+        }
+        world.apply(action, taken)?;
+    }
+    world.check_rest()
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name)
+        .ok()
+        .map(|value| value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
+}
+
+#[test]
+fn every_promise_is_kept_and_every_transition_taken() {
+    let mut taken = Transitions::new();
+    if let Some(seed) = number("SEED") {
+        return run(seed, true, |_| (), &mut taken)
+            .unwrap_or_else(|Violation(what)| panic!("seed {seed}: {what}"));
+    }
+    let seeds = number("SEEDS").unwrap_or(1000);
+    for seed in 0..seeds {
+        if let Err(Violation(what)) = run(seed, false, |_| (), &mut taken) {
+            panic!(
+                "{what}\nreplay: SEED={seed} cargo test -p kddm-model --test schedules -- --nocapture every_promise"
+            );
+        }
+    }
+    println!("{seeds} seeds, {} kinds of transitions, {} taken", taken.len(), taken.values().sum::<u64>());
+}
+
+#[test]
+fn a_core_that_keeps_invalidated_copies_is_caught() {
+    let unsound = |options: &mut Options| {
+        *options = Options {
+            nodes: 3,
+            operations: 6,
+            unsound_keep_copies: true,
+            objects: vec![(1, true)],
+            ..Options::default()
+        };
+    };
+    let caught = (0..200).filter(|&seed| run(seed, false, unsound, &mut Transitions::new()).is_err()).count();
+    assert!(caught > 50, "the checks saw stale bytes in {caught} of 200 seeds only");
+}
