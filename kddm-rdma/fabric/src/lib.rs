@@ -3,6 +3,7 @@
 //! [`Transport`] is the contract.
 #![forbid(unsafe_code)]
 
+pub mod tcp;
 mod transport;
 pub mod wire;
 

@@ -1,0 +1,89 @@
+//! What all connections of a fabric share.
+
+use super::{
+    TcpConfig,
+    channel::Channel,
+    codec::{Control, Unreadable},
+};
+use crate::{Counters, Event};
+use kddm_coherence::ReadToken;
+use kddm_memory::Arena;
+use kddm_object::{Incarnation, NodeId};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+pub(super) struct Shared {
+    pub(super) config: TcpConfig,
+    pub(super) arena: Arc<Arena>,
+    pub(super) counters: Counters,
+    /// What the next poll tells.
+    pub(super) events: Vec<Event>,
+    /// The time of this turn.
+    pub(super) now: Instant,
+    /// The last life of each peer that was met.
+    pub(super) lives: BTreeMap<NodeId, Incarnation>,
+}
+
+/// Why a connection ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The other side or the network ended it. `certain`: the other side's process is known to hold nothing any more.
+    Closed { certain: bool, reason: String },
+    /// The other side did what it must not; it is told.
+    Fault(String),
+    /// Nothing has come for so long.
+    Silent(Duration),
+    /// One side does not let the other in. `tell`: the other side does not know it yet.
+    Refused { reason: String, tell: bool },
+}
+
+impl End {
+    /// The network failed with `error`.
+    pub(super) fn network(error: &io::Error) -> End {
+        // A reset comes from a kernel whose process is gone; silence and missing routes say nothing about the process.
+        let certain = matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe);
+        End::Closed { certain, reason: format!("the connection broke: {error}") }
+    }
+}
+
+impl Shared {
+    /// Hands `channel` to the network.
+    pub(super) fn flush(&mut self, channel: &mut Channel) -> Result<(), End> {
+        channel.flush(self.now, &mut self.counters).map_err(|error| End::network(&error))
+    }
+
+    /// Tells that a READ is over.
+    pub(super) fn read_done(&mut self, token: ReadToken, good: bool) {
+        self.counters.reads_failed += u64::from(!good);
+        self.events.push(Event::ReadDone(token, good));
+    }
+
+    /// A life that is over does not come back: its messages would be taken for news.
+    pub(super) fn check_incarnation(&self, node: NodeId, incarnation: Incarnation) -> Result<(), String> {
+        match self.lives.get(&node) {
+            Some(last) if incarnation < *last => Err(format!(
+                "node {node} comes as incarnation {incarnation}, but node {} has met incarnation {last}: its partition \
+                 was formatted anew or brought back from a copy; restart the servers of all nodes",
+                self.config.me
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Why a session ends whose peer sent a control message.
+    pub(super) fn goodbye(&self, body: &[u8]) -> End {
+        match self.control(body) {
+            Ok(Control::Goodbye { leaving, reason }) => End::Closed { certain: leaving, reason },
+            Ok(other) => End::Fault(format!("{other:?} in the middle of a session")),
+            Err(_) => End::Fault("an unreadable control message in the middle of a session".to_owned()),
+        }
+    }
+
+    pub(super) fn control(&self, body: &[u8]) -> Result<Control, Unreadable> {
+        Control::decode(self.config.greeting.protocol_version, body)
+    }
+}

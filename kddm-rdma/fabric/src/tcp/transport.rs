@@ -1,0 +1,151 @@
+//! The contract, kept.
+
+use super::{
+    FIRST_CONNECTION, LISTENER, READY, TIMER, Tcp, WAKER,
+    channel::Channel,
+    codec::Control,
+    connections::{Connection, Phase},
+    peer::Peer,
+    session::Session,
+    shared::{End, Shared},
+};
+use crate::{Counters, Event, PeerState, Transport};
+use kddm_coherence::{Message, ReadToken};
+use kddm_object::{Location, NodeId, SlotId, limits::MAX_OBJECT_SIZE};
+use mio::{Events, event};
+use std::{
+    io::ErrorKind,
+    os::fd::{AsRawFd, RawFd},
+    time::{Duration, Instant},
+};
+
+impl Transport for Tcp {
+    fn send(&mut self, to: NodeId, message: &Message) {
+        self.in_session(to, |session, channel, shared| {
+            shared.counters.messages_sent += 1;
+            session.send(message, channel)
+        });
+    }
+
+    fn read(&mut self, token: ReadToken, source: Location, landing: SlotId, length: u32) {
+        self.shared.counters.reads_issued += 1;
+        let asked = length <= MAX_OBJECT_SIZE
+            && self.in_session(source.node, |session, channel, _| {
+                session.read(token, source, landing, length, channel)
+            });
+        if !asked {
+            self.shared.read_done(token, false);
+            self.wake();
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.unflushed.is_empty() {
+            return;
+        }
+        self.shared.now = Instant::now();
+        while let Some(place) = self.unflushed.pop() {
+            let Some(Some(connection)) = self.connections.get_mut(place) else { continue };
+            connection.unflushed = false;
+            if let Err(end) = self.shared.flush(&mut connection.channel) {
+                self.break_later(place, end);
+            }
+        }
+    }
+
+    fn poll(&mut self, events: &mut Vec<Event>) {
+        self.shared.now = Instant::now();
+        let mut ready = std::mem::replace(&mut self.ready, Events::with_capacity(0));
+        loop {
+            match self.poll.poll(&mut ready, Some(Duration::ZERO)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    tracing::error!(%error, "the fabric cannot poll its connections");
+                    break;
+                }
+            }
+            ready.iter().for_each(|event| self.happened(event));
+            if ready.iter().count() < READY {
+                break;
+            }
+        }
+        self.ready = ready;
+        for place in std::mem::take(&mut self.again) {
+            self.drive(place, false);
+        }
+        self.keep_time();
+        self.flush();
+        if !self.again.is_empty() {
+            self.wake();
+        }
+        events.append(&mut self.shared.events);
+    }
+
+    fn descriptor(&self) -> Option<RawFd> {
+        Some(self.poll.as_raw_fd())
+    }
+
+    fn counters(&self) -> Counters {
+        self.shared.counters
+    }
+
+    fn peers(&self) -> Vec<PeerState> {
+        self.peers.iter().map(Peer::state).collect()
+    }
+
+    fn disconnect(&mut self) {
+        self.listener = None;
+        self.accept_at = None;
+        let reason = format!("node {} leaves", self.shared.config.me);
+        for place in 0..self.connections.len() {
+            let Some(mut connection) = self.connections[place].take() else { continue };
+            let goodbye = Control::goodbye(true, &reason);
+            connection.last_word(&goodbye, &mut self.shared);
+            self.ended(connection, End::Closed { certain: false, reason: "this node has left".to_owned() });
+        }
+        self.peers.iter_mut().for_each(|peer| peer.dial_at = None);
+        self.wake();
+    }
+}
+
+impl Tcp {
+    /// Does something in the session with `node`; false if there is none.
+    fn in_session(
+        &mut self,
+        node: NodeId,
+        work: impl FnOnce(&mut Session, &mut Channel, &mut Shared) -> Result<(), String>,
+    ) -> bool {
+        let Some((place, _)) = self.peer(node).and_then(|peer| peer.session) else { return false };
+        let Some(Some(connection)) = self.connections.get_mut(place) else { return false };
+        let Connection { channel, phase: Phase::Session(session), unflushed, .. } = &mut **connection else {
+            return false;
+        };
+        let done = work(session, channel, &mut self.shared);
+        if !std::mem::replace(unflushed, true) {
+            self.unflushed.push(place);
+        }
+        if let Err(reason) = done {
+            self.break_later(place, End::Fault(reason));
+        }
+        true
+    }
+
+    /// A connection turned out to be broken while somebody else was being served: it ends with the next poll.
+    fn break_later(&mut self, place: usize, end: End) {
+        if let Some(Some(connection)) = self.connections.get_mut(place) {
+            connection.broken.get_or_insert(end);
+            self.again.push(place);
+            self.wake();
+        }
+    }
+
+    fn happened(&mut self, event: &event::Event) {
+        match event.token() {
+            LISTENER => self.accept(),
+            TIMER => self.timer_fired = true,
+            WAKER => {}
+            token => self.drive(token.0 - FIRST_CONNECTION, event.is_read_closed() || event.is_error()),
+        }
+    }
+}
