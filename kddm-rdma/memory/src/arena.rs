@@ -4,11 +4,12 @@ use crate::control::{Control, tenanted};
 use crate::guard::Listener;
 use crate::index::{Fingerprint, Index, Writer};
 use crate::pool::Pool;
-use crate::slab::{Mapping, Slab};
+use crate::space::Space;
 use crate::{MemoryError, Miss};
-use kddm_object::limits::{SLAB_MAX, SLAB_MIN, SLOT_SIZES, size_class};
+use kddm_object::limits::{SLAB_MAX, SLAB_MIN, size_class};
 use kddm_object::{Generation, ObjectKey, SlotId, Word};
 use parking_lot::Mutex;
+use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
@@ -33,9 +34,8 @@ impl ArenaConfig {
 /// A node's memory. Any thread may call anything at any time; hits take no lock.
 pub struct Arena {
     config: ArenaConfig,
-    slabs: Box<[Slab]>,
-    /// Control blocks per slab.
-    controls: usize,
+    /// Dropped by the arena's drop, unless guards still point to it.
+    pub(crate) space: ManuallyDrop<Space>,
     pub(crate) index: Index,
     pub(crate) state: Mutex<State>,
     /// Not in the arena itself: guards point to it.
@@ -51,7 +51,8 @@ unsafe impl Sync for Arena {}
 pub(crate) struct State {
     pub(crate) pool: Pool,
     pub(crate) writer: Writer,
-    pub(crate) mappings: Vec<Mapping>,
+    /// The slabs' memfds.
+    pub(crate) descriptors: Vec<OwnedFd>,
     pub(crate) trouble: Option<MemoryError>,
 }
 
@@ -69,15 +70,13 @@ impl Arena {
         if !(1..=usize::from(u16::MAX)).contains(&limit) {
             return Err(MemoryError::ArenaSize { bytes, slab_bytes });
         }
-        let slabs: Box<[Slab]> = (0..limit).map(|_| Slab::missing()).collect();
-        let mut first = Mapping::new(0, slab_bytes)?;
-        slabs[0].publish(&mut first);
+        let space = Space::reserve(limit, slab_bytes)?;
+        let first = space.map(0)?;
         let (index, writer) = Index::new();
         let pool = Pool::new(slab_bytes, limit);
-        let state = Mutex::new(State { pool, writer, mappings: vec![first], trouble: None });
-        let controls = slab_bytes / SLOT_SIZES[0] as usize;
+        let state = Mutex::new(State { pool, writer, descriptors: vec![first], trouble: None });
         let listener = NonNull::from(Box::leak(Box::<Listener>::default()));
-        Ok(Arena { config, slabs, controls, index, state, listener })
+        Ok(Arena { config, space: ManuallyDrop::new(space), index, state, listener })
     }
 
     /// How large it is.
@@ -97,12 +96,13 @@ impl Arena {
         // Neighbours of a set lie side by side, so that one READ can move many.
         let before = key.object.checked_sub(1).map(|object| ObjectKey { object, ..key });
         let near = before.and_then(|before| self.lookup(before)).and_then(after);
-        let State { pool, writer, mappings, trouble } = state;
+        let State { pool, writer, descriptors, trouble } = state;
         let slot = pool.take(class, reserve, near, |slab, new| {
-            self.cut(slab, class, new, mappings).map_err(|error| *trouble = Some(error)).is_ok()
+            self.cut(slab, class, new, descriptors).map_err(|error| *trouble = Some(error)).is_ok()
         })?;
         let control = self.known(slot);
-        control.occupy(key, size);
+        let bytes = self.start(slot, size as usize);
+        control.occupy(key, bytes, size);
         if !self.index.insert(writer, Fingerprint::of(key), slot) {
             let freed = control.vacate();
             debug_assert!(freed.is_ok(), "BUG: {slot:?} was held before it had a mode");
@@ -118,15 +118,12 @@ impl Arena {
         slab: u16,
         class: usize,
         new: bool,
-        mappings: &mut Vec<Mapping>,
+        descriptors: &mut Vec<OwnedFd>,
     ) -> Result<(), MemoryError> {
-        let place = &self.slabs[usize::from(slab)];
-        if new && mappings.len() <= usize::from(slab) {
-            let mut mapping = Mapping::new(slab, self.config.slab_bytes)?;
-            place.publish(&mut mapping);
-            mappings.push(mapping);
+        if new && descriptors.len() <= usize::from(slab) {
+            descriptors.push(self.space.map(slab)?);
         }
-        place.set_class(class);
+        self.space.set_class(slab, class);
         Ok(())
     }
 
@@ -185,7 +182,12 @@ impl Arena {
             new.generation(),
             "BUG: generations change by allocate and release"
         );
-        self.known(slot).swap(old, new)
+        let control = self.known(slot);
+        let now = control.word();
+        if now != old || !tenanted(now.generation()) {
+            return Err(now);
+        }
+        control.swap(old, new)
     }
 
     /// Whose bytes the slot has (also if it is retained), or `None` if it is free or there is no such slot.
@@ -196,13 +198,14 @@ impl Arena {
     /// The size of a slot that has a tenant; `None` if it is free or there is no such slot.
     pub fn slot_size(&self, slot: SlotId) -> Option<u32> {
         let word = self.control(slot)?.word();
-        tenanted(word.generation()).then(|| self.slabs[usize::from(slot.slab())].slot_size() as u32)
+        let size = self.space.slot_size(slot)?;
+        tenanted(word.generation()).then_some(size as u32)
     }
 
     /// The memfd of a slab, for who may map it.
     pub fn slab_descriptor(&self, slab: u16) -> Option<std::io::Result<OwnedFd>> {
         let state = self.state.lock();
-        Some(state.mappings.get(usize::from(slab))?.descriptor().try_clone_to_owned())
+        Some(state.descriptors.get(usize::from(slab))?.try_clone())
     }
 
     /// The control block of a slot that a caller in this process was given.
@@ -217,7 +220,7 @@ impl Arena {
     /// The control block of any slot.
     #[inline]
     pub(crate) fn control(&self, slot: SlotId) -> Option<&Control> {
-        block(&self.slabs, self.controls, slot)
+        self.space.control(slot)
     }
 
     /// Who hears of last puts.
@@ -226,41 +229,25 @@ impl Arena {
         // SAFETY: leaked in `new`, freed by nobody but this arena's drop.
         unsafe { self.listener.as_ref() }
     }
-
-    /// The slab of a slot.
-    #[inline]
-    pub(crate) fn slab(&self, slot: SlotId) -> Option<&Slab> {
-        self.slabs.get(usize::from(slot.slab()))
-    }
 }
 
 impl Drop for Arena {
-    /// Unmaps the slabs, unless a guard is still there or is just telling the engine of its put: then all it points to stays for good.
+    /// Unmaps the slabs, unless a guard is still there: then all it points to stays for good.
     fn drop(&mut self) {
-        let (slabs, controls) = (&self.slabs, self.controls);
-        let state = self.state.get_mut();
-        let busy = (0..state.mappings.len()).any(|slab| {
-            let index = |slot: SlotId| block(slabs, controls, slot).map(Control::word);
-            state.pool.taken(slab as u16).filter_map(index).any(|word| word.held() || word.revoke())
+        let (space, state) = (&self.space, self.state.get_mut());
+        let busy = (0..state.descriptors.len()).any(|slab| {
+            let words = state.pool.taken(slab as u16).filter_map(|slot| space.control(slot));
+            words.map(Control::word).any(Word::held)
         });
         if busy {
-            std::mem::forget(std::mem::take(&mut state.mappings));
-        } else {
-            // SAFETY: leaked in `new`; a guard that could look at it would hold a slot, or have left its word revoked.
-            drop(unsafe { Box::from_raw(self.listener.as_ptr()) });
+            return;
+        }
+        // SAFETY: leaked in `new`, and not used after this; nor is the space. A guard that could look at either would hold a slot.
+        unsafe {
+            drop(Box::from_raw(self.listener.as_ptr()));
+            ManuallyDrop::drop(&mut self.space);
         }
     }
-}
-
-#[inline]
-fn block(slabs: &[Slab], controls: usize, slot: SlotId) -> Option<&Control> {
-    let first = slabs.get(usize::from(slot.slab()))?.controls()?;
-    if usize::from(slot.index()) >= controls {
-        return None;
-    }
-    // SAFETY: a published slab has `controls` blocks from `first` on, in a mapping that lives as long as the arena's array of slabs; the
-    // index is below that. All zeros is a valid block, and blocks are changed through atomics only.
-    Some(unsafe { first.add(usize::from(slot.index())).as_ref() })
 }
 
 #[cold]

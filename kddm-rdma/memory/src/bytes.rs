@@ -22,7 +22,7 @@ impl Arena {
     #[inline]
     pub unsafe fn bytes(&self, slot: SlotId, length: usize) -> &[u8] {
         let first = self.start(slot, length);
-        // SAFETY: `start` has checked that the bytes are in the slab's mapping, which lives as long as the arena; nobody writes them
+        // SAFETY: `start` has checked that the bytes are in the arena's space; nobody writes them
         // (the caller's promise).
         unsafe { std::slice::from_raw_parts(first.as_ptr(), length) }
     }
@@ -43,25 +43,13 @@ impl Arena {
         unsafe { std::slice::from_raw_parts_mut(first.as_ptr(), length) }
     }
 
+    /// The first byte of a slot that has `length` of them.
     #[inline]
     pub(crate) fn start(&self, slot: SlotId, length: usize) -> NonNull<u8> {
-        match self.range(slot, 0, length) {
+        match self.space.bytes(slot, 0, length) {
             Some(first) => first,
             None => panic!("BUG: {slot:?} does not have {length} bytes"),
         }
-    }
-
-    /// The byte at `offset` of a slot that has `length` bytes from there on.
-    #[inline]
-    fn range(&self, slot: SlotId, offset: usize, length: usize) -> Option<NonNull<u8>> {
-        let slab = self.slab(slot)?;
-        let size = slab.slot_size();
-        let start = usize::from(slot.index()) * size;
-        if start >= self.config().slab_bytes || offset.checked_add(length)? > size {
-            return None;
-        }
-        // SAFETY: sizes of slots divide the size of a slab, so the slot ends within the slab too, whose mapping is that long.
-        Some(unsafe { slab.bytes()?.add(start + offset) })
     }
 
     /// Serves a peer's READ: copies the first bytes of a slot, as many as fit `into`. False, with anything in `into`, if the
@@ -116,11 +104,11 @@ impl Arena {
 
     /// The words that contain `length` bytes of a slot from `offset` on.
     fn words(&self, slot: SlotId, offset: usize, length: usize) -> Option<&[AtomicU64]> {
-        self.range(slot, offset, length)?;
+        self.space.bytes(slot, offset, length)?;
         let first = offset / WORD;
         let count = (offset + length).div_ceil(WORD) - first;
-        let start = self.range(slot, first * WORD, 0)?;
-        // SAFETY: the bytes are in the slot (the first `range`) and slots begin and end at multiples of 64, so the words around them
+        let start = self.space.bytes(slot, first * WORD, 0)?;
+        // SAFETY: the bytes are in the slot (`Space::bytes`) and slots begin and end at multiples of 64, so the words around them
         // are in it too, aligned, in a mapping that lives as long as the arena. Any bytes are a valid AtomicU64.
         Some(unsafe { std::slice::from_raw_parts(start.as_ptr().cast::<AtomicU64>(), count) })
     }

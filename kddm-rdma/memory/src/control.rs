@@ -13,8 +13,9 @@
 //!   sees the revocation.
 
 use kddm_object::{Generation, Hold, ObjectKey, Refused, Release, SetId, Word};
+use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release as Publish};
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 
 /// A control block. All zeros is a free slot of generation 0.
 #[repr(C, align(32))]
@@ -23,17 +24,10 @@ pub(crate) struct Control {
     set: AtomicU64,
     object: AtomicU32,
     size: AtomicU32,
+    bytes: AtomicPtr<u8>,
 }
 
 const _: () = assert!(size_of::<Control>() == 32, "two to a cache line, none across two");
-
-/// What a put leaves to do.
-pub(crate) enum Put {
-    /// Nothing.
-    Quiet,
-    /// The engine waits to hear that nobody holds this object any more.
-    Notify(ObjectKey),
-}
 
 /// Why a hold was not taken.
 pub(crate) enum Missed {
@@ -61,10 +55,10 @@ impl Control {
         ObjectKey::new(SetId(self.set.load(Acquire)), self.object.load(Acquire))
     }
 
-    /// The object's size, for who knows that the tenancy does not end.
+    /// Where the object's bytes are and how many, for who knows that the tenancy does not end.
     #[inline]
-    pub(crate) fn size(&self) -> u32 {
-        self.size.load(Relaxed)
+    pub(crate) fn bytes(&self) -> (*mut u8, usize) {
+        (self.bytes.load(Relaxed), self.size.load(Relaxed) as usize)
     }
 
     /// Whose bytes these are, or `None` if the slot is free.
@@ -78,13 +72,14 @@ impl Control {
         }
     }
 
-    /// Gives the free slot to `key`, of `size` bytes. Only one thread at a time (the arena's lock).
-    pub(crate) fn occupy(&self, key: ObjectKey, size: u32) {
+    /// Gives the free slot to `key`, of `size` bytes at `bytes`. Only one thread at a time (the arena's lock).
+    pub(crate) fn occupy(&self, key: ObjectKey, bytes: NonNull<u8>, size: u32) {
         let generation = self.word().generation().next();
         debug_assert!(tenanted(generation), "BUG: a slot with a tenant was given away");
         self.set.store(key.set.0, Publish);
         self.object.store(key.object, Publish);
-        self.size.store(size, Publish);
+        self.bytes.store(bytes.as_ptr(), Relaxed);
+        self.size.store(size, Relaxed);
         self.word.store(Word::new(generation).0, Publish);
     }
 
@@ -108,35 +103,50 @@ impl Control {
         self.word.compare_exchange(old.0, new.0, AcqRel, Acquire).map(drop).map_err(Word)
     }
 
-    /// Takes a hold in the tenancy of `seen`.
+    /// Takes a hold in the tenancy of `seen`, and gives the word as it is then.
     #[inline]
-    pub(crate) fn hold(&self, seen: Word, hold: Hold) -> Result<(), Missed> {
-        let mut word = seen;
-        loop {
-            let held = word.hold(hold).map_err(Missed::Refused)?;
-            match self.word.compare_exchange_weak(word.0, held.0, Acquire, Relaxed) {
-                Ok(_) => return Ok(()),
-                Err(now) => word = Word(now),
-            }
-            if word.generation() != seen.generation() {
-                return Err(Missed::Gone);
-            }
+    pub(crate) fn hold(&self, seen: Word, hold: Hold) -> Result<Word, Missed> {
+        let held = seen.hold(hold).map_err(Missed::Refused)?;
+        match self.word.compare_exchange(seen.0, held.0, Acquire, Relaxed) {
+            Ok(_) => Ok(held),
+            Err(now) => self.hold_later(seen, Word(now), hold),
         }
     }
 
-    /// Ends a hold. `None` if there is no such hold.
+    /// As `hold`, after others have changed the word to `now`.
+    #[cold]
+    fn hold_later(&self, seen: Word, mut now: Word, hold: Hold) -> Result<Word, Missed> {
+        while now.generation() == seen.generation() {
+            let held = now.hold(hold).map_err(Missed::Refused)?;
+            match self.word.compare_exchange_weak(now.0, held.0, Acquire, Relaxed) {
+                Ok(_) => return Ok(held),
+                Err(word) => now = Word(word),
+            }
+        }
+        Err(Missed::Gone)
+    }
+
+    /// Ends a hold at once, if the word is still `seen` and nobody waits to hear of it. Else nothing is changed.
     #[inline]
-    pub(crate) fn put(&self, hold: Hold) -> Option<Put> {
+    pub(crate) fn put_quietly(&self, seen: Word, hold: Hold) -> bool {
+        // No load of the word here: a locked instruction has just written it, and would have to be waited for.
+        match seen.release(hold) {
+            Some((left, Release::Quiet)) => {
+                self.word.compare_exchange(seen.0, left.0, Publish, Relaxed).is_ok()
+            }
+            _ => false,
+        }
+    }
+
+    /// Ends a hold. `None` if there is no such hold; `Some(Some(_))` if the engine waits to hear of it. What is needed to tell
+    /// it is fetched by `prepare`, before the hold ends: afterwards the tenancy may end, and the whole arena with it.
+    pub(crate) fn put<T>(&self, hold: Hold, mut prepare: impl FnMut() -> T) -> Option<Option<T>> {
         let mut word = Word(self.word.load(Relaxed));
         loop {
             let (left, told) = word.release(hold)?;
-            let put = match told {
-                Release::Quiet => Put::Quiet,
-                // Read now: after the swap the tenancy may end, and the whole arena with it.
-                Release::Notify => Put::Notify(self.tag()),
-            };
+            let prepared = (told == Release::Notify).then(&mut prepare);
             match self.word.compare_exchange_weak(word.0, left.0, Publish, Relaxed) {
-                Ok(_) => return Some(put),
+                Ok(_) => return Some(prepared),
                 Err(now) => word = Word(now),
             }
         }
@@ -145,6 +155,7 @@ impl Control {
 
 /// Slots are tenanted in odd generations and free in even ones, so that neither a location nor a prepared swap outlives the
 /// tenancy by even an instant.
+#[inline]
 pub(crate) const fn tenanted(generation: Generation) -> bool {
     generation.0 % 2 == 1
 }

@@ -18,6 +18,16 @@ pub enum MemoryError {
         /// Its slabs.
         slab_bytes: usize,
     },
+    /// The kernel refused the addresses.
+    #[error(
+        "an arena with {bytes} bytes of addresses: {errno} (give it fewer: arena size in cluster.toml, or raise `ulimit -v`)"
+    )]
+    Reserve {
+        /// How many.
+        bytes: usize,
+        /// What the kernel said.
+        errno: Errno,
+    },
     /// The kernel refused a slab.
     #[error(
         "slab {slab} of {bytes} bytes: {doing} failed: {errno} (file descriptors: `ulimit -n`; memory: arena size in cluster.toml)"

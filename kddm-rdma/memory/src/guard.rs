@@ -6,44 +6,42 @@
 //!
 //! A guard points into the arena without owning a share of it: a reference count would be two more atomic operations, on
 //! one cache line that all threads of the node fight for, where a hit and its put are two. Instead an arena that ends while
-//! words are held or revoked leaves its memory mapped for good.
+//! words are held leaves its memory mapped for good.
 
-use crate::control::{Control, Put};
+use crate::control::Control;
 use crate::{Arena, Miss};
-use kddm_object::{Hold, ObjectKey, SlotId};
+use kddm_object::{Hold, ObjectKey, SlotId, Word};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// A shared hold. Until it is dropped, nobody changes the object, anywhere.
-pub struct Shared(Held);
+pub struct Shared(Held<false>);
 
 /// An exclusive hold. Until it is dropped, nobody else has any hold of the object, anywhere.
-pub struct Exclusive(Held);
+pub struct Exclusive(Held<true>);
 
 /// A hold that is counted in the word of `control`, and is ended by the one value that stands for it.
-struct Held {
+struct Held<const EXCLUSIVE: bool> {
     control: NonNull<Control>,
-    bytes: NonNull<u8>,
     listener: NonNull<Listener>,
-    length: u32,
-    slot: SlotId,
-    hold: Hold,
+    /// The word when the hold was taken: mostly what it still is at the put.
+    word: Word,
 }
 
 /// Who hears of the last put of a revoked slot.
 #[derive(Default)]
 pub(crate) struct Listener(OnceLock<OnNotify>);
 
-type OnNotify = Box<dyn Fn(ObjectKey) + Send + Sync>;
+type OnNotify = Arc<dyn Fn(ObjectKey) + Send + Sync>;
 
 impl Arena {
     /// Sets who is told of a put that leaves a slot revoked and unheld ([`kddm_object::Release::Notify`]). It is told by the
     /// thread that dropped the guard. False, and nothing is changed, if somebody is told already.
     #[must_use]
     pub fn on_notify(&self, told: Box<dyn Fn(ObjectKey) + Send + Sync>) -> bool {
-        self.listener().0.set(told).is_ok()
+        self.listener().0.set(told.into()).is_ok()
     }
 
     /// A get that is a hit: takes a shared hold by the state word alone.
@@ -52,8 +50,8 @@ impl Arena {
     /// Why the engine has to be asked.
     #[inline]
     pub fn get(&self, key: ObjectKey) -> Result<Shared, Miss> {
-        let (slot, control) = self.hit(key, Hold::Shared)?;
-        Ok(Shared(self.held(slot, control, Hold::Shared)))
+        let (_, control, word) = self.hit(key, Hold::Shared)?;
+        Ok(Shared(self.held(control, word)))
     }
 
     /// A grab that is a hit: takes an exclusive hold by the state word alone.
@@ -62,8 +60,8 @@ impl Arena {
     /// Why the engine has to be asked.
     #[inline]
     pub fn grab(&self, key: ObjectKey) -> Result<Exclusive, Miss> {
-        let (slot, control) = self.hit(key, Hold::Exclusive)?;
-        Ok(Exclusive(self.held(slot, control, Hold::Exclusive)))
+        let (_, control, word) = self.hit(key, Hold::Exclusive)?;
+        Ok(Exclusive(self.held(control, word)))
     }
 
     /// The guard of a shared hold that the engine has counted in the word. Each is adopted once.
@@ -72,8 +70,9 @@ impl Arena {
     /// If the word counts no shared hold: a bug of the engine.
     pub fn adopt_shared(&self, slot: SlotId) -> Shared {
         let control = self.known(slot);
-        assert!(control.word().readers() > 0, "BUG: {slot:?} is not held shared");
-        Shared(self.held(slot, control, Hold::Shared))
+        let word = control.word();
+        assert!(word.readers() > 0, "BUG: {slot:?} is not held shared");
+        Shared(self.held(control, word))
     }
 
     /// The guard of an exclusive hold that the engine has counted in the word. It is adopted once.
@@ -82,50 +81,53 @@ impl Arena {
     /// If the word counts no exclusive hold: a bug of the engine.
     pub fn adopt_exclusive(&self, slot: SlotId) -> Exclusive {
         let control = self.known(slot);
-        assert!(control.word().writer(), "BUG: {slot:?} is not held exclusively");
-        Exclusive(self.held(slot, control, Hold::Exclusive))
+        let word = control.word();
+        assert!(word.writer(), "BUG: {slot:?} is not held exclusively");
+        Exclusive(self.held(control, word))
     }
 
     #[inline]
-    fn held(&self, slot: SlotId, control: &Control, hold: Hold) -> Held {
-        let length = control.size();
-        let bytes = self.start(slot, length as usize);
-        let listener = NonNull::from(self.listener());
-        Held { control: NonNull::from(control), bytes, listener, length, slot, hold }
+    fn held<const EXCLUSIVE: bool>(&self, control: &Control, word: Word) -> Held<EXCLUSIVE> {
+        Held { control: NonNull::from(control), listener: NonNull::from(self.listener()), word }
     }
 }
 
 // SAFETY: a hold belongs to no thread: its word is atomic, its listener Sync, and its bytes are read and written through the
 // guards' `&self` and `&mut self`, as those of a `Box<[u8]>`.
-unsafe impl Send for Held {}
+unsafe impl<const EXCLUSIVE: bool> Send for Held<EXCLUSIVE> {}
 // SAFETY: as above; `&Held` only reads the bytes.
-unsafe impl Sync for Held {}
+unsafe impl<const EXCLUSIVE: bool> Sync for Held<EXCLUSIVE> {}
 
-impl Held {
+impl<const EXCLUSIVE: bool> Held<EXCLUSIVE> {
+    const HOLD: Hold = if EXCLUSIVE { Hold::Exclusive } else { Hold::Shared };
+
+    #[inline]
     fn control(&self) -> &Control {
         // SAFETY: control blocks outlive every hold: the arena's drop leaves them, if need be.
         unsafe { self.control.as_ref() }
     }
 
-    fn key(&self) -> ObjectKey {
-        self.control().tag()
+    fn listener(&self) -> &Listener {
+        // SAFETY: as the control block.
+        unsafe { self.listener.as_ref() }
+    }
+
+    #[cold]
+    fn put(&self) {
+        let prepare = || (self.listener().0.get().cloned(), self.control().tag());
+        match self.control().put(Self::HOLD, prepare) {
+            Some(Some((Some(told), key))) => told(key),
+            Some(_) => {}
+            None => debug_assert!(false, "BUG: a hold of {} was put twice", self.control().tag()),
+        }
     }
 }
 
-impl Drop for Held {
+impl<const EXCLUSIVE: bool> Drop for Held<EXCLUSIVE> {
     #[inline]
     fn drop(&mut self) {
-        match self.control().put(self.hold) {
-            Some(Put::Quiet) => {}
-            Some(Put::Notify(key)) => {
-                // SAFETY: the word is revoked until the engine has heard of this put, and the listener outlives revoked words as
-                // the control blocks do.
-                let listener = unsafe { self.listener.as_ref() };
-                if let Some(told) = listener.0.get() {
-                    told(key);
-                }
-            }
-            None => debug_assert!(false, "BUG: the {:?} hold of {:?} was put twice", self.hold, self.slot),
+        if !self.control().put_quietly(self.word, Self::HOLD) {
+            self.put();
         }
     }
 }
@@ -135,12 +137,7 @@ macro_rules! guard {
         impl $guard {
             /// The object.
             pub fn key(&self) -> ObjectKey {
-                self.0.key()
-            }
-
-            /// The slot.
-            pub fn slot(&self) -> SlotId {
-                self.0.slot
+                self.0.control().tag()
             }
         }
 
@@ -149,15 +146,16 @@ macro_rules! guard {
 
             #[inline]
             fn deref(&self) -> &[u8] {
-                // SAFETY: `held` took the pointer from a slot of at least this length, which stays mapped while it is
+                let (bytes, length) = self.0.control().bytes();
+                // SAFETY: a held slot keeps its tenant, for whom the arena has noted where its slot is, which stays mapped while it is
                 // held; a hold of either kind keeps others from writing, and the slice does not outlive `self`.
-                unsafe { std::slice::from_raw_parts(self.0.bytes.as_ptr(), self.0.length as usize) }
+                unsafe { std::slice::from_raw_parts(bytes, length) }
             }
         }
 
         impl fmt::Debug for $guard {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_tuple(stringify!($guard)).field(&self.key()).field(&self.0.slot).finish()
+                f.debug_tuple(stringify!($guard)).field(&self.key()).finish()
             }
         }
     };
@@ -169,8 +167,9 @@ guard!(Exclusive);
 impl DerefMut for Exclusive {
     #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
+        let (bytes, length) = self.0.control().bytes();
         // SAFETY: as in `deref`; `self` is borrowed mutably, and it is the only value that stands for the only hold.
-        unsafe { std::slice::from_raw_parts_mut(self.0.bytes.as_ptr(), self.0.length as usize) }
+        unsafe { std::slice::from_raw_parts_mut(bytes, length) }
     }
 }
 
@@ -180,7 +179,6 @@ mod tests {
     use crate::ArenaConfig;
     use kddm_object::{Mode, SetId};
     use parking_lot::Mutex;
-    use std::sync::Arc;
 
     const KEY: ObjectKey = ObjectKey { set: SetId(7), object: 1 };
 
@@ -196,7 +194,7 @@ mod tests {
     fn guards_have_the_objects_exact_length_and_put_when_dropped() {
         let (arena, slot) = arena_with(Mode::Exclusive, 100);
         let mut writer = arena.grab(KEY).unwrap();
-        assert_eq!((writer.len(), writer.key(), writer.slot()), (100, KEY, slot));
+        assert_eq!((writer.len(), writer.key()), (100, KEY));
         writer.fill(7);
         assert_eq!(arena.get(KEY).unwrap_err(), Miss::Busy);
         drop(writer);
@@ -242,13 +240,13 @@ mod tests {
 
     #[test]
     fn a_guard_outlives_its_arena() {
-        let (arena, _) = arena_with(Mode::Exclusive, 4096);
+        let (arena, slot) = arena_with(Mode::Exclusive, 4096);
         let told = Arc::new(Mutex::new(Vec::new()));
         let list = told.clone();
         assert!(arena.on_notify(Box::new(move |key| list.lock().push(key))));
         let mut guard = arena.grab(KEY).unwrap();
-        let word = arena.load(guard.slot());
-        arena.swap(guard.slot(), word, word.with_revoke(true)).unwrap();
+        let word = arena.load(slot);
+        arena.swap(slot, word, word.with_revoke(true)).unwrap();
         drop(arena);
         guard.fill(3);
         assert!(guard.iter().all(|&byte| byte == 3));

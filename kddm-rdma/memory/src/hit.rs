@@ -1,9 +1,9 @@
 //! Hits: holds taken and ended by any thread, without a lock, an allocation or the engine.
 
 use crate::Arena;
-use crate::control::{Control, Missed, Put};
+use crate::control::{Control, Missed};
 use crate::index::Fingerprint;
-use kddm_object::{Hold, ObjectKey, Release, SlotId};
+use kddm_object::{Hold, ObjectKey, Release, SlotId, Word};
 
 /// Why a hold was not a hit; the engine has to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +33,11 @@ impl Arena {
     /// Why the engine has to be asked.
     #[inline]
     pub fn try_hold(&self, key: ObjectKey, hold: Hold) -> Result<SlotId, Miss> {
-        self.hit(key, hold).map(|(slot, _)| slot)
+        self.hit(key, hold).map(|(slot, ..)| slot)
     }
 
     #[inline]
-    pub(crate) fn hit(&self, key: ObjectKey, hold: Hold) -> Result<(SlotId, &Control), Miss> {
+    pub(crate) fn hit(&self, key: ObjectKey, hold: Hold) -> Result<(SlotId, &Control, Word), Miss> {
         loop {
             let found = self.index.find(Fingerprint::of(key), |slot| {
                 let control = self.control(slot)?;
@@ -46,7 +46,7 @@ impl Arena {
             });
             let (slot, control, word) = found.ok_or(Miss::Absent)?;
             match control.hold(word, hold) {
-                Ok(()) => return Ok((slot, control)),
+                Ok(held) => return Ok((slot, control, held)),
                 Err(Missed::Refused(refused)) => return Err(refused.into()),
                 // Another tenant: `key` may have another slot by now, or none.
                 Err(Missed::Gone) => {}
@@ -60,9 +60,9 @@ impl Arena {
     /// With debug assertions: if there is no such hold. Without them, nothing is changed.
     #[inline]
     pub fn put(&self, slot: SlotId, hold: Hold) -> Release {
-        match self.known(slot).put(hold) {
-            Some(Put::Quiet) => Release::Quiet,
-            Some(Put::Notify(_)) => Release::Notify,
+        match self.known(slot).put(hold, || ()) {
+            Some(None) => Release::Quiet,
+            Some(Some(())) => Release::Notify,
             None => {
                 debug_assert!(false, "BUG: {slot:?} was put without a {hold:?} hold: {:?}", self.load(slot));
                 Release::Quiet

@@ -54,6 +54,7 @@ impl Fingerprint {
         (self.0 >> (32 - bits)) as usize
     }
 
+    #[inline]
     fn entry(self, slot: SlotId) -> u64 {
         u64::from(self.0) << 32 | u64::from(slot.0)
     }
@@ -63,6 +64,7 @@ fn table(bits: u32) -> Box<[AtomicU64]> {
     (0..1usize << bits).map(|_| AtomicU64::new(0)).collect()
 }
 
+#[inline]
 fn fingerprint(entry: u64) -> Fingerprint {
     Fingerprint((entry >> 32) as u32)
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! Arena ── index      (set, object) → slot              lookups take no lock
-//!       ── slabs      memfd, mapped ── bytes of slots
-//!                     private       ── control blocks   state word, tag
+//!       ── space      memfds, mapped ── bytes of slots
+//!                     private        ── control blocks  state word, tag
 //!       ── pool       free slots by class               under the arena's lock
 //! ```
 //!
@@ -22,7 +22,7 @@ mod guard;
 mod hit;
 mod index;
 mod pool;
-mod slab;
+mod space;
 mod usage;
 mod victims;
 

@@ -16,6 +16,7 @@ impl NodeId {
     ///
     /// # Errors
     /// 0 (no node) and 255 (the broadcast byte of an address) name no node.
+    #[inline]
     pub const fn new(id: u8) -> Result<NodeId, NodeIdError> {
         match id {
             1..=254 => Ok(NodeId(id)),
@@ -24,6 +25,7 @@ impl NodeId {
     }
 
     /// The number, 1 to 254.
+    #[inline]
     pub const fn get(self) -> u8 {
         self.0
     }
@@ -57,21 +59,25 @@ pub struct SetId(pub u64);
 
 impl SetId {
     /// A set id from its kind, a 32-bit subject and a generation of which 24 bits count.
+    #[inline]
     pub const fn from_parts(kind: u8, subject: u32, generation: u32) -> SetId {
         SetId(((kind as u64) << 56) | ((subject as u64) << 24) | (generation as u64 & 0xff_ffff))
     }
 
     /// The family this set belongs to.
+    #[inline]
     pub const fn kind(self) -> u8 {
         (self.0 >> 56) as u8
     }
 
     /// The 32 bits below the kind (the inode number in kDFS).
+    #[inline]
     pub const fn subject(self) -> u32 {
         (self.0 >> 24) as u32
     }
 
     /// The low 24 bits (the inode's generation in kDFS).
+    #[inline]
     pub const fn generation(self) -> u32 {
         (self.0 & 0xff_ffff) as u32
     }
@@ -100,6 +106,7 @@ pub struct ObjectKey {
 
 impl ObjectKey {
     /// Object `object` of `set`.
+    #[inline]
     pub const fn new(set: SetId, object: u32) -> ObjectKey {
         ObjectKey { set, object }
     }
@@ -166,16 +173,19 @@ pub struct SlotId(pub u32);
 
 impl SlotId {
     /// Slot `index` of slab `slab`.
+    #[inline]
     pub const fn new(slab: u16, index: u16) -> SlotId {
         SlotId(((slab as u32) << 16) | index as u32)
     }
 
     /// The slab that the slot is cut from.
+    #[inline]
     pub const fn slab(self) -> u16 {
         (self.0 >> 16) as u16
     }
 
     /// The slot's place in its slab.
+    #[inline]
     pub const fn index(self) -> u16 {
         self.0 as u16
     }

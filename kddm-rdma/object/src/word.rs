@@ -67,16 +67,19 @@ const TENANCY: u32 = 32;
 
 impl Word {
     /// The word of a slot newly given to an object: no mode, no holds.
+    #[inline]
     pub const fn new(generation: Generation) -> Word {
         Word((generation.0 as u64) << TENANCY)
     }
 
     /// The slot's generation.
+    #[inline]
     pub const fn generation(self) -> Generation {
         Generation((self.0 >> TENANCY) as u32)
     }
 
     /// The copy's mode.
+    #[inline]
     pub const fn mode(self) -> Mode {
         match self.0 & MODE {
             0 => Mode::None,
@@ -86,26 +89,31 @@ impl Word {
     }
 
     /// Threads with a shared hold.
+    #[inline]
     pub const fn readers(self) -> u32 {
         ((self.0 & READERS) >> 8) as u32
     }
 
     /// Whether a thread has an exclusive hold.
+    #[inline]
     pub const fn writer(self) -> bool {
         self.0 & WRITER != 0
     }
 
     /// Whether the engine is revoking.
+    #[inline]
     pub const fn revoke(self) -> bool {
         self.0 & REVOKE != 0
     }
 
     /// Whether a hold was taken since [`Word::without_used`].
+    #[inline]
     pub const fn used(self) -> bool {
         self.0 & USED != 0
     }
 
     /// Whether any thread holds it.
+    #[inline]
     pub const fn held(self) -> bool {
         self.0 & (READERS | WRITER) != 0
     }
@@ -114,6 +122,7 @@ impl Word {
     ///
     /// # Errors
     /// [`Refused`] if the engine has to be asked.
+    #[inline]
     pub const fn hold(self, hold: Hold) -> Result<Word, Refused> {
         if self.revoke() {
             // A word under revocation with too weak a mode still waits in line, not past it.
@@ -126,6 +135,7 @@ impl Word {
     ///
     /// # Errors
     /// [`Refused`] if the mode is too weak or another hold excludes it.
+    #[inline]
     pub const fn grant(self, hold: Hold) -> Result<Word, Refused> {
         match (hold, self.mode()) {
             (_, Mode::None) | (Hold::Exclusive, Mode::Shared) => Err(Refused::Mode),
@@ -147,6 +157,7 @@ impl Word {
     }
 
     /// Ends a hold. `None` if no such hold is there: a bug of the caller, and nothing is changed.
+    #[inline]
     pub const fn release(self, hold: Hold) -> Option<(Word, Release)> {
         let left = match hold {
             Hold::Shared if self.readers() > 0 => Word(self.0 - READER),
@@ -158,18 +169,21 @@ impl Word {
     }
 
     /// With the mode replaced; holds stay.
+    #[inline]
     #[must_use]
     pub const fn with_mode(self, mode: Mode) -> Word {
         Word((self.0 & !MODE) | mode as u64)
     }
 
     /// With the revoke bit set or clear.
+    #[inline]
     #[must_use]
     pub const fn with_revoke(self, revoke: bool) -> Word {
         Word(if revoke { self.0 | REVOKE } else { self.0 & !REVOKE })
     }
 
     /// With the used bit clear.
+    #[inline]
     #[must_use]
     pub const fn without_used(self) -> Word {
         Word(self.0 & !USED)
