@@ -127,11 +127,27 @@ impl Arena {
         Ok(())
     }
 
-    /// Takes a slot out of the index, for good; its bytes stay until it is released. Its mode must be *none* by now, or a
-    /// thread that has just looked it up may still take a hold.
+    /// Takes a slot out of the index; its bytes stay until it is released. Its mode must be *none* by now, or a thread that has
+    /// just looked it up may still take a hold.
     pub fn retain(&self, slot: SlotId) {
         let state = &mut *self.state.lock();
         self.forget(state, slot);
+    }
+
+    /// Puts a retained slot back into the index. Its object has no other slot there.
+    pub fn restore(&self, slot: SlotId) {
+        let state = &mut *self.state.lock();
+        let Some(key) = self.known(slot).tenant() else {
+            debug_assert!(false, "BUG: {slot:?} was restored and is free");
+            return;
+        };
+        let indexed = self.lookup(key);
+        debug_assert_eq!(indexed, None, "BUG: {slot:?} was restored beside another slot of {key}");
+        if indexed.is_none() {
+            // There is room: an entry was removed when the slot was retained, and the index is not full before 2^30 objects.
+            let added = self.index.insert(&mut state.writer, Fingerprint::of(key), slot);
+            debug_assert!(added, "BUG: no room in the index for {slot:?}");
+        }
     }
 
     /// Makes a slot free: its generation ends. Nobody holds it (else it is left as it is), no READ to or from it is under way.
