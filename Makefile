@@ -1,0 +1,32 @@
+# Thin: each target calls one program or script. `make help` lists them.
+
+N ?= 20
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BENCH := $(TARGET)/debug/kddm-bench
+
+.PHONY: help setup build demo test bench lint repeat
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+
+setup: ## install the Debian packages that demo and tests use (as root; else print them)
+	@tests/setup packages
+
+build: ## build everything
+	cargo build --workspace --locked
+
+demo: setup build ## two nodes on this host share one file system: shown and checked, about two minutes
+	@tests/setup mount
+	$(BENCH) demo
+
+test: setup ## lint, all tests, a summary; installs what it needs
+	@tests/run
+
+bench: build ## latencies beside their floors: tables and target/report/*.json
+	@tests/bench $(BENCH)
+
+lint: ## format, clippy, documentation, dependencies
+	@tests/lint
+
+repeat: setup build ## the cluster and alternation tests N=20 times, until one fails
+	@tests/repeat $(N)

@@ -1,0 +1,196 @@
+//! What the compiler does not check: where the system may be touched, words that must not stay, sizes of files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A call that is refused in library code, what takes its place, and the paths where it is at home.
+struct Ban {
+    what: &'static [&'static str],
+    instead: &'static str,
+    allowed: &'static [&'static str],
+}
+
+/// Programs and tests: nobody simulates them.
+const PROGRAMS: [&str; 7] = [
+    "bench/",
+    "tests/",
+    "mkfs/src/",
+    "kdfs-client/",
+    "kdfs-server/src/main.rs",
+    "kddm-rdma/examples/",
+    "kdfs-server/tests/",
+];
+
+const BANS: [Ban; 3] = [
+    Ban {
+        what: &["std::fs", "fs::File", "File::open"],
+        instead: "Host::disk() (kddm_rdma::Disk)",
+        allowed: &["kddm-rdma/src/host/", "kddm-rdma/cluster/src/file.rs"],
+    },
+    Ban {
+        what: &["Instant::now", "SystemTime::now"],
+        instead: "Host::now() or Host::wall()",
+        allowed: &["kddm-rdma/src/host/", "kddm-rdma/fabric/src/tcp/"],
+    },
+    Ban {
+        what: &["thread::spawn", "thread::Builder", "thread::sleep"],
+        instead: "Host::spawn, Host::run_blocking, Host::sleep or Host::spawn_thread",
+        allowed: &["kddm-rdma/src/host/"],
+    },
+];
+
+/// Words that say that something is not done.
+const UNFINISHED: [&str; 4] = ["TODO", "FIXME", "XXX", "HACK"];
+
+/// A source file beyond this needs to be cut.
+const LONGEST: usize = 500;
+
+/// Crates that share memory with other processes or call C.
+const UNSAFE_CRATES: [&str; 2] = ["kddm-rdma/memory", "bench"];
+
+#[test]
+fn the_system_is_touched_only_where_it_may_be() {
+    let mut findings = Vec::new();
+    for (path, text) in sources() {
+        for ban in &BANS {
+            let at_home = ban.allowed.iter().chain(&PROGRAMS).any(|home| path.starts_with(home));
+            if at_home || path.contains("/tests/") || path.ends_with("tests.rs") {
+                continue;
+            }
+            for (number, line) in code_lines(&text) {
+                if let Some(what) = ban.what.iter().find(|what| line.contains(*what)) {
+                    findings.push(format!("{path}:{number}: {what}; use {} instead", ban.instead));
+                }
+            }
+        }
+    }
+    assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
+}
+
+#[test]
+fn nothing_says_that_it_is_unfinished() {
+    let mut findings = Vec::new();
+    for (path, text) in every_text() {
+        if path == "tests/tests/tidy.rs" {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let words = line.split(|c: char| !c.is_alphanumeric());
+            if let Some(word) = words.filter(|word| UNFINISHED.contains(word)).next() {
+                findings.push(format!("{path}:{}: {word}: finish it, or write an issue", number + 1));
+            }
+            // A home directory or a checkout's place is this machine's, nobody else's.
+            let own =
+                manifest().ancestors().nth(1).map(|root| root.display().to_string()).unwrap_or_default();
+            if line.contains("/root/") || line.contains("/home/") || (own.len() > 5 && line.contains(&own)) {
+                findings.push(format!("{path}:{}: a path of one machine", number + 1));
+            }
+        }
+    }
+    assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
+}
+
+#[test]
+fn files_are_of_a_size_that_can_be_read() {
+    let mut sizes: BTreeMap<usize, String> = BTreeMap::new();
+    for (path, text) in sources() {
+        let lines = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().lines().count();
+        sizes.insert(lines, path);
+    }
+    for (lines, path) in sizes.iter().rev().take(5) {
+        println!("{lines:5} lines: {path}");
+    }
+    let long: Vec<_> = sizes.iter().filter(|(lines, _)| **lines > LONGEST).collect();
+    assert!(long.is_empty(), "more than {LONGEST} lines; cut them by concern: {long:?}");
+}
+
+#[test]
+fn every_crate_but_those_that_share_memory_forbids_unsafe_code() {
+    let mut crates = 0;
+    for (path, text) in sources() {
+        let folder = path.split("/src/").next().unwrap_or_default();
+        let root = ["/src/lib.rs", "/src/main.rs"].iter().any(|root| path == format!("{folder}{root}"));
+        if root && !UNSAFE_CRATES.contains(&folder) {
+            crates += 1;
+            assert!(text.contains("#![forbid(unsafe_code)]"), "{path}: add #![forbid(unsafe_code)]");
+        }
+    }
+    assert!(crates > 8, "only {crates} crates were found: is the walk right?");
+}
+
+#[test]
+fn whoever_the_house_lets_in_and_nobody_else() {
+    // Who may import whom; the reasons are in ARCHITECTURE.md.
+    let rules: [(&str, &[&str]); 9] = [
+        ("kddm-rdma/object", &[]),
+        ("mkfs/format", &[]),
+        ("kddm-rdma/coherence", &["kddm-object"]),
+        ("kddm-rdma/memory", &["kddm-object"]),
+        ("kddm-rdma/cluster", &["kddm-object"]),
+        ("kddm-rdma/fabric", &["kddm-object", "kddm-coherence", "kddm-memory", "kddm-cluster"]),
+        ("kdfs-server/fs", &["kddm-object", "kddm-rdma", "kdfs-format"]),
+        ("kdfs-client", &["kddm-object", "kddm-memory", "kddm-cluster", "kdfs-format"]),
+        ("mkfs", &["kdfs-format", "kddm-cluster", "kddm-object"]),
+    ];
+    for (folder, allowed) in rules {
+        let path = root().join(folder).join("Cargo.toml");
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let normal = text.split("[dependencies]").nth(1).unwrap_or_default();
+        let normal = normal.split("\n[").next().unwrap_or_default();
+        for line in normal.lines() {
+            let name = line.split(['.', ' ', '=']).next().unwrap_or_default();
+            if name.starts_with("kddm-") || name.starts_with("kdfs-") {
+                assert!(
+                    allowed.contains(&name),
+                    "{folder} must not import {name}; it may import {allowed:?}"
+                );
+            }
+        }
+    }
+}
+
+fn manifest() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn root() -> PathBuf {
+    manifest().parent().expect("tests/ lies in the workspace").to_owned()
+}
+
+/// Lines of code with their numbers: no comments, and nothing of a unit-test module at the end.
+fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = code.lines().enumerate().map(|(at, line)| (at + 1, line.trim_start()));
+    lines.filter(|(_, line)| !line.starts_with("//"))
+}
+
+/// Rust sources: path relative to the workspace, text.
+fn sources() -> Vec<(String, String)> {
+    let all: Vec<_> = every_text().into_iter().filter(|(path, _)| path.ends_with(".rs")).collect();
+    assert!(all.len() > 40, "only {} sources were found: is the walk right?", all.len());
+    all
+}
+
+/// All text files of the workspace.
+fn every_text() -> Vec<(String, String)> {
+    let root = root();
+    let mut files = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+            let path = entry.expect("a directory entry").path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if path.is_dir() {
+                if name != "target" && name != ".git" {
+                    folders.push(path);
+                }
+            } else if let Ok(text) = fs::read_to_string(&path) {
+                let relative = path.strip_prefix(&root).expect("below the root").display().to_string();
+                files.push((relative, text));
+            }
+        }
+    }
+    files.sort();
+    files
+}
