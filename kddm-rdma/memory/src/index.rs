@@ -184,3 +184,6 @@ fn add(table: &[AtomicU64], bits: u32, entry: u64) {
     }
     table[place].store(entry, Release);
 }
+
+#[cfg(test)]
+mod tests;

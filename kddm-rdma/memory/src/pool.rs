@@ -190,20 +190,25 @@ impl Pool {
         slab.bits[word] |= 1 << (slot.index() % 64);
         slab.free += 1;
         slab.lowest = slab.lowest.min(word);
-        let empty = slab.free == slab.slots;
-        if self.drain.is_some_and(|drain| drain.slab == number) {
-            if empty {
+        let (slots, empty) = (slab.slots as usize, slab.free == slab.slots);
+        if self.drain.is_none_or(|drain| drain.slab != number) {
+            let of = &mut self.classes[class];
+            of.free += 1;
+            of.open.insert(number);
+            if empty && of.free - slots > kept_back(of.slots) {
+                of.free -= slots;
                 self.retire(number, class);
             }
-            return;
-        }
-        let slots = slab.slots as usize;
-        let of = &mut self.classes[class];
-        of.free += 1;
-        of.open.insert(number);
-        if empty && (of.slots == slots || of.free - slots > kept_back(of.slots)) {
-            of.free -= slots;
+        } else if empty {
             self.retire(number, class);
+        }
+        // Nothing is kept back for a class that has no objects at all.
+        let of = &mut self.classes[class];
+        if of.free == of.slots {
+            of.free = 0;
+            for slab in of.slabs.clone() {
+                self.retire(slab, class);
+            }
         }
     }
 
@@ -300,3 +305,6 @@ impl Slab {
 pub(crate) fn kept_back(slots: usize) -> usize {
     (slots / 16).max(4).min(slots / 2)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+use super::*;
+use kddm_object::SetId;
+use proptest::prelude::*;
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+
+fn key(set: u64, object: u32) -> ObjectKey {
+    ObjectKey::new(SetId(set), object)
+}
+
+/// An index, and the tags that control blocks have in the arena.
+struct Tagged {
+    index: Index,
+    writer: Writer,
+    tags: Vec<Option<ObjectKey>>,
+}
+
+impl Tagged {
+    fn new() -> Tagged {
+        let (index, writer) = Index::new();
+        Tagged { index, writer, tags: Vec::new() }
+    }
+
+    fn insert(&mut self, key: ObjectKey) -> SlotId {
+        let slot = SlotId(self.tags.len() as u32);
+        self.tags.push(Some(key));
+        assert!(self.index.insert(&mut self.writer, Fingerprint::of(key), slot));
+        slot
+    }
+
+    fn find(&self, key: ObjectKey) -> Option<SlotId> {
+        self.index
+            .find(Fingerprint::of(key), |slot| (self.tags[slot.0 as usize] == Some(key)).then_some(slot))
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Insert(ObjectKey),
+    Remove(ObjectKey),
+    Find(ObjectKey),
+}
+
+/// Few keys, so that they meet; enough to grow the first table twice.
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let key = (0u64..4, 0u32..700).prop_map(|(set, object)| key(set << 24, object));
+    let step = (0..8, key).prop_map(|(kind, key)| match kind {
+        0..5 => Step::Insert(key),
+        5..7 => Step::Remove(key),
+        _ => Step::Find(key),
+    });
+    prop::collection::vec(step, 0..6000)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn it_is_a_map(steps in steps()) {
+        let mut tagged = Tagged::new();
+        let mut model = HashMap::new();
+        for step in steps {
+            match step {
+                Step::Insert(key) => {
+                    model.entry(key).or_insert_with(|| tagged.insert(key));
+                }
+                Step::Remove(key) => {
+                    let slot = model.remove(&key);
+                    let removed = slot.is_some_and(|slot| {
+                        tagged.index.remove(&mut tagged.writer, Fingerprint::of(key), slot)
+                    });
+                    prop_assert_eq!(removed, slot.is_some());
+                }
+                Step::Find(key) => prop_assert_eq!(tagged.find(key), model.get(&key).copied()),
+            }
+            prop_assert_eq!(tagged.index.size(&tagged.writer).1, model.len());
+        }
+        for (key, slot) in &model {
+            prop_assert_eq!(tagged.find(*key), Some(*slot));
+        }
+    }
+}
+
+#[test]
+fn what_is_not_there_is_not_removed() {
+    let mut tagged = Tagged::new();
+    let slot = tagged.insert(key(1, 1));
+    assert!(!tagged.index.remove(&mut tagged.writer, Fingerprint::of(key(1, 2)), slot));
+    assert!(!tagged.index.remove(&mut tagged.writer, Fingerprint::of(key(1, 1)), SlotId(99)));
+    assert_eq!(tagged.find(key(1, 1)), Some(slot));
+}
+
+#[test]
+fn keys_of_one_fingerprint_are_told_apart() {
+    let (index, mut writer) = Index::new();
+    let fp = Fingerprint(u32::MAX);
+    // The last place of the table: the others wrap around.
+    for slot in 0..4 {
+        assert!(index.insert(&mut writer, fp, SlotId(slot)));
+    }
+    let find = |wanted| index.find(fp, |slot| (slot == SlotId(wanted)).then_some(slot.0));
+    assert_eq!((find(0), find(3), find(4)), (Some(0), Some(3), None));
+    assert!(index.remove(&mut writer, fp, SlotId(1)));
+    assert_eq!((find(0), find(1), find(2), find(3)), (Some(0), None, Some(2), Some(3)));
+}
+
+#[test]
+fn keys_as_file_systems_make_them_spread() {
+    // Many files of a few pages, and a file of many pages.
+    let files = (0..1000).flat_map(|file| (0..16).map(move |page| (file, page)));
+    for keys in [files.collect::<Vec<_>>(), (0..16000).map(|page| (1, page)).collect()] {
+        let mut tagged = Tagged::new();
+        for &(file, page) in &keys {
+            tagged.insert(ObjectKey::new(SetId::from_parts(3, 0x0100_0000 | file, 1), page));
+        }
+        let (_, table) = tagged.index.current();
+        let runs = table.split(|entry| entry.load(Relaxed) == 0).map(<[AtomicU64]>::len);
+        let longest = runs.max().unwrap_or(0);
+        assert!(longest < 80, "{longest} entries without a gap in a table half full");
+    }
+}
+
+/// Lookups of entries that are always there, while their neighbours come and go and the table grows.
+#[test]
+fn a_reader_misses_nothing_that_stays() {
+    const STAY: u32 = 200;
+    let (index, mut writer) = Index::new();
+    // The tag of a slot is its number here; fingerprints crowd into a few places, so that most removals move entries.
+    let fp = |number: u32| Fingerprint((number % 8) << 28 | number << 4 | 1);
+    let find = |number| index.find(fp(number), |slot| (slot.0 == number).then_some(()));
+    for number in 0..STAY {
+        assert!(index.insert(&mut writer, fp(number), SlotId(number)));
+    }
+    let end = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut rounds = 0u64;
+                    while !end.load(Relaxed) {
+                        let missed: Vec<u32> = (0..STAY).filter(|&number| find(number).is_none()).collect();
+                        assert_eq!(missed, [], "in round {rounds}");
+                        rounds += 1;
+                    }
+                    rounds
+                })
+            })
+            .collect();
+        for round in 0..60 {
+            // Each round more, so that the table grows now and then.
+            let guests = STAY..STAY + 100 + round * 50;
+            for number in guests.clone() {
+                // Before those that stay, in their places: take them out and put them back behind.
+                assert!(index.insert(&mut writer, fp(number), SlotId(number)));
+            }
+            for number in guests {
+                assert!(index.remove(&mut writer, fp(number), SlotId(number)));
+            }
+        }
+        end.store(true, Relaxed);
+        for reader in readers {
+            assert!(reader.join().unwrap() > 0);
+        }
+    });
+    assert_eq!(index.size(&writer).1, STAY as usize);
+}
