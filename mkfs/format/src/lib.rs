@@ -17,10 +17,12 @@ mod inode;
 mod layout;
 pub mod paths;
 pub mod sets;
+mod space;
 mod superblock;
 
 pub use error::FormatError;
 pub use inode::{FileType, INODE_SIZE, Inode, Timestamp, UnverifiedInode};
+pub use space::PartitionSpace;
 pub use superblock::{FORMAT_VERSION, SUPERBLOCK_SIZE, Superblock, UnverifiedSuperblock};
 
 /// Bytes of a page: the unit of `.content`, of directories and of the inode bitmap.

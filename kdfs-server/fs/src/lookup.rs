@@ -1,0 +1,101 @@
+//! Names to inodes.
+
+use crate::entries::{Found, check_name};
+use crate::permission::{Access, Caller, check};
+use crate::transaction::Transaction;
+use crate::{Attributes, Errno, FileId, FileSystem, Result, time};
+use kdfs_format::Inode;
+
+impl FileSystem {
+    /// What `name` names in `parent`; `.` and `..` too.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ENOTDIR`, `ENAMETOOLONG`, `EACCES` without search permission, `ESTALE` if `parent` is gone.
+    pub async fn lookup(&self, caller: &Caller, parent: FileId, name: &[u8]) -> Result<Attributes> {
+        if name == b"." || name == b".." {
+            return self.lookup_dots(caller, parent, name).await;
+        }
+        loop {
+            let found = self.look(caller, parent, name, Access::EXECUTE).await?.ok_or(Errno::ENOENT)?;
+            // Between the name and its inode somebody may have removed both: then the name is looked up again.
+            if let Some(attributes) = self.named(parent, name, found).await? {
+                return Ok(attributes);
+            }
+        }
+    }
+
+    /// What `name` names, after a check that the caller has `access` to the directory.
+    pub(crate) async fn look(
+        &self,
+        caller: &Caller,
+        parent: FileId,
+        name: &[u8],
+        access: Access,
+    ) -> Result<Option<Found>> {
+        check_name(name)?;
+        let directory = self.directory(parent).await?;
+        check(caller, &directory, access)?;
+        self.find(parent, name).await
+    }
+
+    /// The inode that `name` was found to name, or `None`: look again.
+    async fn named(&self, parent: FileId, name: &[u8], found: Found) -> Result<Option<Attributes>> {
+        match self.inode(found.file).await {
+            Ok(inode) if inode.nlink.get() > 0 => return Ok(Some(Attributes::of(&inode))),
+            Ok(_) | Err(Errno::ESTALE) => (),
+            Err(errno) => return Err(errno),
+        }
+        self.forget(parent, name, found).await?;
+        Ok(None)
+    }
+
+    /// Removes a name whose inode is gone, if it is still there: the two lay on different partitions, and one of them
+    /// has lost its last seconds in a crash.
+    pub(crate) async fn forget(&self, parent: FileId, name: &[u8], dangling: Found) -> Result<()> {
+        let mut change = Transaction::begin(self, &[parent], None).await?;
+        if change.find(parent, name).await? != Some(dangling) {
+            return Ok(());
+        }
+        let shown = String::from_utf8_lossy(name);
+        tracing::warn!(directory = parent.inode, name = %shown, "removing a name whose inode does not exist");
+        change.remove(parent, dangling.key).await?;
+        let directory = &mut change[parent];
+        if dangling.is_directory() {
+            unlinked(directory);
+        }
+        time::modified(directory, self.now());
+        change.commit().await
+    }
+
+    async fn lookup_dots(&self, caller: &Caller, directory: FileId, name: &[u8]) -> Result<Attributes> {
+        let inode = self.directory(directory).await?;
+        check(caller, &inode, Access::EXECUTE)?;
+        if name == b"." {
+            return Ok(Attributes::of(&inode));
+        }
+        let parent = parent_of(&inode);
+        drop(inode);
+        self.getattr(parent).await
+    }
+}
+
+/// The directory that an inode says it is in.
+pub(crate) fn parent_of(inode: &Inode) -> FileId {
+    FileId { inode: inode.parent.get(), generation: inode.parent_generation.get() }
+}
+
+/// The inode is in this directory now.
+pub(crate) fn set_parent(inode: &mut Inode, parent: FileId) {
+    inode.parent = parent.inode.into();
+    inode.parent_generation = parent.generation.into();
+}
+
+/// One link more.
+pub(crate) fn linked(inode: &mut Inode) {
+    inode.nlink = inode.nlink.get().saturating_add(1).into();
+}
+
+/// One link less.
+pub(crate) fn unlinked(inode: &mut Inode) {
+    inode.nlink = inode.nlink.get().saturating_sub(1).into();
+}

@@ -1,0 +1,61 @@
+//! The end of files that have no name any more. Called on the node of their partition.
+
+use crate::entries::page_id;
+use crate::error::on;
+use crate::{Errno, FileId, FileSystem, FileType, Result, keys, size};
+use kddm_rdma::ObjectKey;
+use kdfs_format::directory::{self, FIRST_PAGE, MAX_DEPTH};
+
+impl FileSystem {
+    /// Waits until nobody in the cluster has the file open, then removes its pages and its inode and frees its number.
+    /// False, and nothing has happened, if it has a name (again a file of its own: another generation) or is gone.
+    ///
+    /// # Errors
+    /// Some object could not be had or removed; call it again later.
+    pub async fn reap(&self, inode: u32, generation: u32) -> Result<bool> {
+        let file = FileId { inode, generation };
+        if self.abandoned(file).await?.is_none() {
+            return Ok(false);
+        }
+        let key = keys::open_token(file);
+        let token = self.node().grab(key).await.map_err(on(key))?;
+        // Somebody else may have reaped it while we waited.
+        let Some((file_type, pages)) = self.abandoned(file).await? else {
+            return Ok(false);
+        };
+        match file_type {
+            FileType::Directory => self.remove_tree(file).await?,
+            _ => self.remove_pages(file, 0, pages).await?,
+        }
+        self.free(file, Some(token)).await?;
+        Ok(true)
+    }
+
+    /// The type and number of pages of an inode without names; `None` if it has some or is gone.
+    async fn abandoned(&self, file: FileId) -> Result<Option<(FileType, u32)>> {
+        match self.inode(file).await {
+            Ok(inode) if inode.nlink.get() == 0 => Ok(Some((inode.file_type(), size::written_pages(&inode)))),
+            Ok(_) | Err(Errno::ESTALE) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Removes the pages of a directory's tree.
+    async fn remove_tree(&self, directory: FileId) -> Result<()> {
+        let mut left = vec![FIRST_PAGE];
+        while let Some(page) = left.pop() {
+            let key = keys::directory_page(directory, page);
+            if page_id(directory, page).depth() < MAX_DEPTH && self.divided(key, directory, page).await? {
+                left.extend([page * 2, page * 2 + 1]);
+            }
+            self.remove_object(key).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a page has pages below it; a damaged one is taken as a leaf, what is below it goes with the directory.
+    async fn divided(&self, key: ObjectKey, directory: FileId, page: u32) -> Result<bool> {
+        let hold = self.node().get(key).await.map_err(on(key))?;
+        Ok(directory::is_split(&hold, page_id(directory, page)).unwrap_or(false))
+    }
+}

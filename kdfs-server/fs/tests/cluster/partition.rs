@@ -1,0 +1,70 @@
+//! A partition in memory.
+
+use kddm_rdma::{Inserted, IoLinker, ObjectKey, SetId};
+use kdfs_format::bitmap::BitmapPage;
+use kdfs_format::{Inode, PAGE_SIZE, Timestamp, sets};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+
+#[derive(Default)]
+pub struct Partition {
+    pub objects: Mutex<BTreeMap<ObjectKey, Vec<u8>>>,
+    /// Requests for durability.
+    pub commits: AtomicU64,
+    /// The errno of every write, or 0.
+    pub broken: AtomicI32,
+}
+
+impl Partition {
+    /// The partition of node `id`; that of node 1 has the root directory.
+    pub fn format(id: u8) -> Partition {
+        let partition = Partition::default();
+        if id == 1 {
+            let root = Inode::root(id, Timestamp::new(1, 0)).unwrap();
+            let mut page = vec![0; PAGE_SIZE];
+            let object = sets::bitmap_object(id, 0);
+            BitmapPage::of_mut(&mut page, object).unwrap().take(sets::ROOT_LOCAL_ID).unwrap();
+            partition.put(sets::INODE_SET, root.inode.get(), root.bytes().to_vec());
+            partition.put(sets::BITMAP_SET, object, page);
+        }
+        partition
+    }
+
+    pub fn put(&self, set: u64, object: u32, bytes: Vec<u8>) {
+        self.objects.lock().insert(ObjectKey::new(SetId(set), object), bytes);
+    }
+
+    /// Objects of one kind.
+    pub fn count(&self, kind: u8) -> usize {
+        self.objects.lock().keys().filter(|key| key.set.kind() == kind).count()
+    }
+}
+
+impl IoLinker for Partition {
+    fn insert_object(&self, key: ObjectKey, bytes: &mut [u8]) -> io::Result<Inserted> {
+        if key.set.kind() == sets::KIND_COMMIT {
+            self.commits.fetch_add(1, Ordering::Relaxed);
+        }
+        let objects = self.objects.lock();
+        let Some(stored) = objects.get(&key) else { return Ok(Inserted::Absent) };
+        bytes.copy_from_slice(stored);
+        Ok(Inserted::Filled)
+    }
+
+    fn sync_object(&self, key: ObjectKey, bytes: &[u8]) -> io::Result<()> {
+        match self.broken.load(Ordering::Relaxed) {
+            0 => {
+                self.objects.lock().insert(key, bytes.to_vec());
+                Ok(())
+            }
+            errno => Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
+
+    fn remove_object(&self, key: ObjectKey) -> io::Result<()> {
+        self.objects.lock().remove(&key);
+        Ok(())
+    }
+}
