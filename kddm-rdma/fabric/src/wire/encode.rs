@@ -99,7 +99,17 @@ fn encode_body(body: &Body, out: &mut Vec<u8>) {
         }
         Body::Invalidate { seq, requester, life, after, keep } => {
             let (seq, after, keep) = (seq.0.into(), after.0.into(), u8::from(*keep));
-            put(out, &body::Invalidate { seq, after, requester: requester.get(), keep, zero: [0; 2], life: life.0.into() });
+            put(
+                out,
+                &body::Invalidate {
+                    seq,
+                    after,
+                    requester: requester.get(),
+                    keep,
+                    zero: [0; 2],
+                    life: life.0.into(),
+                },
+            );
         }
         Body::Ack { seq, of, retained, since } => {
             let (seq, since, retained) = (seq.0.into(), since.0.into(), place(*retained));

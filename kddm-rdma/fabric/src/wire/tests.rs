@@ -82,13 +82,15 @@ fn body() -> impl Strategy<Value = Body> {
         ),
         (rid(), nack()).prop_map(|(rid, why)| Body::Nack { rid, why }),
         rid().prop_map(|rid| Body::Finished { rid }),
-        (seq(), node(), any::<u64>(), rid(), any::<bool>()).prop_map(|(seq, requester, life, after, keep)| Body::Invalidate {
-            seq,
-            requester,
-            life: Incarnation(life),
-            after,
-            keep
-        }),
+        (seq(), node(), any::<u64>(), rid(), any::<bool>()).prop_map(
+            |(seq, requester, life, after, keep)| Body::Invalidate {
+                seq,
+                requester,
+                life: Incarnation(life),
+                after,
+                keep
+            }
+        ),
         (seq(), node(), option::of(location()), seq()).prop_map(|(seq, of, retained, since)| Body::Ack {
             seq,
             of,
@@ -195,8 +197,13 @@ fn unknown_kinds_and_impossible_nodes_are_named() {
     let mut bytes = encoded(&head(Body::Evict));
     bytes[0] = 20;
     assert_eq!(decode(&bytes), Err(WireError::Kind(20)));
-    let invalidate =
-        Body::Invalidate { seq: Seq(1), requester: NodeId::new(1).unwrap(), life: Incarnation(1), after: Rid(0), keep: false };
+    let invalidate = Body::Invalidate {
+        seq: Seq(1),
+        requester: NodeId::new(1).unwrap(),
+        life: Incarnation(1),
+        after: Rid(0),
+        keep: false,
+    };
     let mut bytes = encoded(&head(invalidate));
     bytes[HEAD_BYTES + 8] = 255;
     assert_eq!(decode(&bytes), Err(WireError::Field { kind: 5, field: "requester", value: 255 }));

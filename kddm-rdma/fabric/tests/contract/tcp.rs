@@ -1,0 +1,98 @@
+//! tcp over loopback under the suite.
+
+use crate::fixture::{Fixture, node};
+use kddm_cluster::{ClusterId, Key};
+use kddm_fabric::{
+    Transport,
+    tcp::{self, Greeting, TcpConfig},
+};
+use kddm_memory::Arena;
+use kddm_object::{Incarnation, NodeId};
+use mio::unix::SourceFd;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+pub struct Tcp {
+    configs: BTreeMap<NodeId, TcpConfig>,
+    transports: BTreeMap<NodeId, tcp::Tcp>,
+    frozen: BTreeSet<NodeId>,
+    start: Instant,
+}
+
+/// Configurations of nodes 1 to n, on loopback addresses that no other test and no other process of the suite has.
+pub fn configs(nodes: u8) -> BTreeMap<NodeId, TcpConfig> {
+    static CLUSTERS: AtomicU32 = AtomicU32::new(0);
+    let cluster = CLUSTERS.fetch_add(1, Ordering::Relaxed);
+    let network = std::process::id().wrapping_mul(97).wrapping_add(cluster);
+    let (high, low) = ((network >> 8) as u8, network as u8);
+    let address = |id: u8| SocketAddr::from(([127, high.max(1), low, id], 15336));
+    let config = |me: u8| TcpConfig {
+        me: node(me),
+        incarnation: Incarnation(1),
+        listen: address(me),
+        peers: (1..=nodes).filter(|&id| id != me).map(|id| (node(id), address(id))).collect(),
+        cluster: ClusterId([1; 16]),
+        key: Key::from_bytes([5; 32]),
+        greeting: Greeting { protocol_version: 1, format_version: 1, root: Some(1 << 24 | 1) },
+    };
+    (1..=nodes).map(|me| (node(me), config(me))).collect()
+}
+
+/// Waits until one of the descriptors is readable; at most a second.
+pub fn wait_for<'a>(transports: impl Iterator<Item = &'a tcp::Tcp>) {
+    let mut poll = mio::Poll::new().unwrap();
+    for transport in transports {
+        let descriptor = transport.descriptor().expect("tcp has one");
+        poll.registry().register(&mut SourceFd(&descriptor), mio::Token(0), mio::Interest::READABLE).unwrap();
+    }
+    let _ = poll.poll(&mut mio::Events::with_capacity(8), Some(Duration::from_secs(1))); // a signal may come
+}
+
+impl Fixture for Tcp {
+    fn start(arenas: &[Arc<Arena>]) -> Tcp {
+        let configs = configs(arenas.len() as u8);
+        let start = |(config, arena): (&TcpConfig, &Arc<Arena>)| {
+            (config.me, tcp::Tcp::start(config.clone(), arena.clone()).unwrap())
+        };
+        let transports = configs.values().zip(arenas).map(start).collect();
+        Tcp { configs, transports, frozen: BTreeSet::new(), start: Instant::now() }
+    }
+
+    fn transport(&mut self, node: NodeId) -> Option<&mut dyn Transport> {
+        let hot = !self.frozen.contains(&node);
+        self.transports.get_mut(&node).filter(|_| hot).map(|transport| transport as _)
+    }
+
+    fn wait(&mut self) {
+        let hot = self.transports.iter().filter(|(node, _)| !self.frozen.contains(node));
+        wait_for(hot.map(|(_, transport)| transport));
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn kill(&mut self, node: NodeId) {
+        self.transports.remove(&node); // the kernel closes its sockets, as after a crash of the process
+    }
+
+    fn revive(&mut self, node: NodeId, incarnation: Incarnation, arena: Arc<Arena>) {
+        let config = TcpConfig { incarnation, ..self.configs[&node].clone() };
+        self.transports.insert(node, tcp::Tcp::start(config, arena).unwrap());
+    }
+
+    fn freeze(&mut self, node: NodeId) {
+        self.frozen.insert(node);
+    }
+
+    fn thaw(&mut self, node: NodeId) {
+        self.frozen.remove(&node);
+    }
+}
