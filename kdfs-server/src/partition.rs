@@ -1,0 +1,246 @@
+//! The partition of this node: opened and recovered, tied to the objects that are homed here, written back, closed.
+//!
+//! ```text
+//! objects in memory ──(linker, checkpoints)──► draft ──commit──► ....batch ──apply──► .meta .content ...
+//! ```
+//!
+//! 1. The native files change only by applying a committed checkpoint, except that bytes of files go to `.content`
+//!    as they come, where no truncation or removal stands between.
+//! 2. A checkpoint is a consistent snapshot of all metadata (`snapshot.rs`), committed by one rename.
+//! 3. What is not in the native files yet is read from the checkpoint it waits in (`device.rs`), so memory may drop
+//!    it at any time.
+//! 4. Linkers wait for the disk, never for a hold: what waits for a linker may hold anything.
+//!
+//! `docs/disk-format.md` has the bytes. Everything outside the process goes through [`Host`].
+
+mod apply;
+mod blocking;
+mod device;
+mod driver;
+mod error;
+mod key;
+mod layer;
+mod linker;
+mod native;
+mod open;
+mod recovery;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+pub use error::PartitionError;
+
+use device::Device;
+use driver::Requests;
+use kddm_object::{Incarnation, NodeId, ObjectKey, SetId};
+use kddm_rdma::host::disk::DiskLock;
+use kddm_rdma::{Host, IoLinker, Node};
+use kdfs_format::bitmap::{BitmapPage, PAGES};
+use kdfs_format::sets::{BITMAP_SET, MAX_LOCAL_ID, STATFS_SET, bitmap_object, statfs_object};
+use kdfs_format::{PAGE_SIZE, PartitionSpace, Superblock};
+use linker::Linker;
+use parking_lot::Mutex;
+use snapshot::Checkpointer;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Which partition to open, and what it should be.
+#[derive(Clone, Debug)]
+pub struct PartitionConfig {
+    /// The formatted directory.
+    pub directory: PathBuf,
+    /// This node.
+    pub node: NodeId,
+    /// The cluster's root inode, if it is known from elsewhere.
+    pub root: Option<u32>,
+    /// The cluster's id.
+    pub cluster: Option<[u8; 16]>,
+}
+
+/// Told of an inode (number, generation) of this partition that has lost its last name.
+pub type OrphanSink = Arc<dyn Fn(u32, u32) + Send + Sync>;
+
+/// An open partition.
+pub struct Partition {
+    directory: PathBuf,
+    host: Arc<dyn Host>,
+    device: Arc<Device>,
+    requests: Arc<Requests>,
+    root: u32,
+    incarnation: Incarnation,
+    /// `None` once it is closed.
+    open: Mutex<Option<(Superblock, Box<dyn DiskLock>)>>,
+    started: Mutex<bool>,
+}
+
+impl Partition {
+    /// Locks the partition, recovers it if its last server did not end in good order, and marks it as open. Blocks.
+    ///
+    /// # Errors
+    /// See [`PartitionError`].
+    pub fn open(host: Arc<dyn Host>, config: &PartitionConfig) -> Result<Arc<Partition>, PartitionError> {
+        let open::Opened { device, superblock, lock } = open::open(&host, config)?;
+        Ok(Arc::new(Partition {
+            directory: config.directory.clone(),
+            host,
+            device: Arc::new(device),
+            requests: Arc::default(),
+            root: superblock.root.get(),
+            incarnation: Incarnation(superblock.mounts.get()),
+            open: Mutex::new(Some((superblock, lock))),
+            started: Mutex::new(false),
+        }))
+    }
+
+    /// The native directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Inode number of the file system's root directory.
+    pub fn root(&self) -> u32 {
+        self.root
+    }
+
+    /// How often a server has opened it: larger than in any earlier life.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// The linker for the kinds 1 to 4 and for requests for durability.
+    pub fn linker(&self) -> Arc<dyn IoLinker> {
+        Arc::new(Linker { device: self.device.clone(), requests: self.requests.clone() })
+    }
+
+    /// Begins to write back what changes in the objects of `node`. `orphan` is told of inodes that have lost their
+    /// last name, wherever that happened, once each; also of those that an unclean end has left.
+    pub fn start(&self, node: Node, orphan: OrphanSink) {
+        *self.started.lock() = true;
+        let requests = self.requests.clone();
+        let checkpointer = Checkpointer { node, device: self.device.clone() };
+        let host = self.host.clone();
+        self.host.spawn(Box::pin(async move {
+            write_back(&host, &requests, &checkpointer, &orphan).await;
+            requests.close();
+        }));
+    }
+
+    /// Ends when everything that was put before this call has reached the partition; `durable`: and survives a crash
+    /// of the machine. Concurrent calls share the work.
+    ///
+    /// # Errors
+    /// The disk's. Nothing is lost by it: everything stays in memory and is tried again.
+    pub async fn commit(&self, durable: bool) -> io::Result<()> {
+        self.requests.commit(durable).await.map_err(io::Error::from_raw_os_error)
+    }
+
+    /// Makes a file durable: its bytes, its attributes, its name if that lies here.
+    ///
+    /// # Errors
+    /// As [`Partition::commit`].
+    pub async fn sync_file(&self, _inode: u32, _generation: u32) -> io::Result<()> {
+        // A checkpoint is a snapshot of the whole partition, so a single file is durable no earlier.
+        self.commit(true).await
+    }
+
+    /// [`Partition::commit`], durable, for threads that may block.
+    ///
+    /// # Errors
+    /// As [`Partition::commit`].
+    pub fn sync(&self) -> io::Result<()> {
+        futures_lite::future::block_on(self.commit(true))
+    }
+
+    /// Room on the partition. Blocks for a moment.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn space(&self) -> io::Result<PartitionSpace> {
+        space(&self.device)
+    }
+
+    /// Writes everything, marks the partition as closed in good order, and unlocks it. Nobody may use the file
+    /// system any more; the node must still run. Blocks.
+    ///
+    /// # Errors
+    /// The disk's: then the partition stays marked as open, and the next server recovers it.
+    pub fn close(&self) -> io::Result<()> {
+        let Some((mut superblock, lock)) = self.open.lock().take() else { return Ok(()) };
+        if *self.started.lock() {
+            let result = futures_lite::future::block_on(self.requests.stop());
+            result.map_err(io::Error::from_raw_os_error)?;
+        }
+        if self.device.has_orphans() {
+            tracing::info!("files without names are still open somewhere: the next start looks for them");
+        } else {
+            superblock.set_clean(true);
+        }
+        superblock.checkpoint = self.device.number().into();
+        open::write(&self.device.native, &superblock)?;
+        drop(lock);
+        Ok(())
+    }
+}
+
+/// Makes checkpoints until the last one.
+async fn write_back(host: &Arc<dyn Host>, requests: &Requests, checkpointer: &Checkpointer, orphan: &OrphanSink) {
+    let mut failing = None;
+    let tell = |orphans: Vec<(u32, u32)>| orphans.into_iter().for_each(|(inode, generation)| orphan(inode, generation));
+    tell(checkpointer.device.take_orphans());
+    publish_space(checkpointer).await;
+    loop {
+        let round = requests.next(host).await;
+        let last = round.last;
+        let result = checkpointer.run(round.durable).await;
+        tell(checkpointer.device.take_orphans());
+        match (result, failing) {
+            (Err(errno), before) if before != Some(errno) => {
+                let error = io::Error::from_raw_os_error(errno);
+                tracing::error!(
+                    directory = %checkpointer.device.native.root().display(), %error,
+                    "changes cannot be written; they stay in memory and are tried again: make room, or repair the disk"
+                );
+            }
+            (Ok(_), Some(_)) => tracing::info!("changes are written again"),
+            _ => {}
+        }
+        failing = result.err();
+        round.end(result.map(|_| ()));
+        if last && result.is_ok() {
+            return;
+        }
+        if result == Ok(true) {
+            publish_space(checkpointer).await;
+        }
+    }
+}
+
+/// Tells the cluster how much room there is, if nobody is just reading it.
+async fn publish_space(checkpointer: &Checkpointer) {
+    let node = &checkpointer.node;
+    let device = checkpointer.device.clone();
+    let Some(Ok(space)) = blocking::blocking(node.host(), move || space(&device)).await else { return };
+    let key = ObjectKey::new(SetId(STATFS_SET), statfs_object(node.me().get()));
+    match node.grab(key).await {
+        Ok(mut hold) => hold.copy_from_slice(space.bytes()),
+        Err(error) => tracing::debug!(%error, "free space is not published"),
+    }
+}
+
+fn space(device: &Device) -> io::Result<PartitionSpace> {
+    let bytes = device.native.space()?;
+    let mut taken = 0;
+    let mut page = [0; PAGE_SIZE];
+    for number in 0..PAGES {
+        let object = bitmap_object(device.native.node(), number);
+        device.insert(ObjectKey::new(SetId(BITMAP_SET), object), &mut page)?;
+        match BitmapPage::of(&page, object).map_err(io::Error::other)? {
+            Some(bitmap) => taken += bitmap.taken().count() as u64,
+            // Pages are taken into use one after the other.
+            None => break,
+        }
+    }
+    let files = u64::from(MAX_LOCAL_ID);
+    Ok(PartitionSpace::new((bytes.total, bytes.free, bytes.available), (files, files.saturating_sub(taken))))
+}

@@ -1,0 +1,124 @@
+//! Doing to the native files what a committed checkpoint says. Doing it twice is the same as doing it once.
+
+use super::native::Native;
+use kddm_rdma::Disk;
+use kdfs_format::batch::{BATCH_HEADER_SIZE, BatchHeader, Change, RECORD_HEADER_SIZE, RecordHeader};
+use kdfs_format::{FormatError, PAGE_SIZE, paths};
+use std::io;
+use std::path::Path;
+
+/// Bytes read at a time.
+const CHUNK: usize = 256 << 10;
+
+/// Applies the committed checkpoint of `length` bytes, and removes it. `durable`: what it says, and all that was
+/// written before, is durable before it is removed.
+pub(crate) fn apply(native: &Native, length: u64, durable: bool) -> io::Result<()> {
+    let path = native.path(paths::BATCH);
+    let mut reader = Reader::new(native.disk(), &path, length);
+    while let Some((change, bytes)) = reader.next()? {
+        match change {
+            Change::Meta { local } => native.write_meta(local, bytes)?,
+            Change::Page { local, page } => native.write_content(local, page, bytes)?,
+            Change::Bitmap { page } => native.write_bitmap(page, bytes)?,
+            Change::Truncate { local, page } => native.truncate(local, page)?,
+            Change::Remove { local } => native.remove(local)?,
+        }
+    }
+    if durable {
+        native.make_durable()?;
+    }
+    native.disk().remove_file(&path)
+}
+
+/// The header of the committed checkpoint, if there is one, it is whole and undamaged. `Err` inside: why it is not.
+pub(crate) fn verify(native: &Native, partition: [u8; 16]) -> io::Result<Option<Result<BatchHeader, FormatError>>> {
+    let path = native.path(paths::BATCH);
+    if !native.disk().exists(&path)? {
+        return Ok(None);
+    }
+    let mut bytes = [0; BATCH_HEADER_SIZE];
+    let found = native.disk().read_at(&path, 0, &mut bytes)?;
+    let header = match BatchHeader::verify(&bytes[..found], partition) {
+        Ok(header) => header,
+        Err(error) => return Ok(Some(Err(error))),
+    };
+    let content = checksum(native.disk(), &path, header.length.get())?;
+    Ok(Some(match content {
+        Some(content) if content == header.content.get() => Ok(header),
+        found => Err(FormatError::Checksum {
+            what: "checkpoint",
+            expected: found.unwrap_or_default(),
+            found: header.content.get(),
+        }),
+    }))
+}
+
+/// The checksum of `length` bytes after the header; `None` if there are not as many.
+fn checksum(disk: &dyn Disk, path: &Path, length: u64) -> io::Result<Option<u32>> {
+    let mut hasher = crc32fast::Hasher::new();
+    let mut chunk = vec![0; CHUNK];
+    let mut place = 0;
+    while place < length {
+        let wanted = CHUNK.min(usize::try_from(length - place).unwrap_or(CHUNK));
+        let found = disk.read_at(path, BATCH_HEADER_SIZE as u64 + place, &mut chunk[..wanted])?;
+        if found < wanted {
+            return Ok(None);
+        }
+        hasher.update(&chunk[..found]);
+        place += found as u64;
+    }
+    Ok(Some(hasher.finalize()))
+}
+
+/// The records of a checkpoint, one after the other, in bounded memory.
+struct Reader<'a> {
+    disk: &'a dyn Disk,
+    path: &'a Path,
+    /// What was read and not used yet.
+    chunk: Vec<u8>,
+    used: usize,
+    /// Where the next chunk begins, and where the records end.
+    place: u64,
+    end: u64,
+}
+
+impl<'a> Reader<'a> {
+    fn new(disk: &'a dyn Disk, path: &'a Path, length: u64) -> Reader<'a> {
+        Reader { disk, path, chunk: Vec::new(), used: 0, place: BATCH_HEADER_SIZE as u64, end: length }
+    }
+
+    fn next(&mut self) -> io::Result<Option<(Change, &[u8])>> {
+        if self.used == self.chunk.len() && self.place == self.end {
+            return Ok(None);
+        }
+        self.fill(RECORD_HEADER_SIZE)?;
+        let header = &self.chunk[self.used..self.used + RECORD_HEADER_SIZE];
+        let change = RecordHeader::verify(header).map_err(io::Error::other)?;
+        self.used += RECORD_HEADER_SIZE;
+        self.fill(change.length())?;
+        let bytes = self.used..self.used + change.length();
+        self.used = bytes.end;
+        Ok(Some((change, &self.chunk[bytes])))
+    }
+
+    /// Makes sure that `wanted` unused bytes are there.
+    fn fill(&mut self, wanted: usize) -> io::Result<()> {
+        if self.chunk.len() - self.used >= wanted {
+            return Ok(());
+        }
+        self.chunk.drain(..self.used);
+        self.used = 0;
+        let kept = self.chunk.len();
+        let more = CHUNK.min(usize::try_from(self.end - self.place).unwrap_or(CHUNK));
+        self.chunk.resize(kept + more, 0);
+        let found = self.disk.read_at(self.path, self.place, &mut self.chunk[kept..])?;
+        self.place += found as u64;
+        self.chunk.truncate(kept + found);
+        if found < more || self.chunk.len() < wanted {
+            return Err(io::Error::other("the checkpoint ends in the middle of a record"));
+        }
+        Ok(())
+    }
+}
+
+const _: () = assert!(CHUNK > 2 * (PAGE_SIZE + RECORD_HEADER_SIZE), "a record fits into a chunk");

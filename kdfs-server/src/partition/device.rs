@@ -1,0 +1,293 @@
+//! The partition as a device for objects: the native files, and over them the changes that they do not have yet.
+//!
+//! ```text
+//! draft      what came since the last checkpoint began         uncommitted
+//! applying   a committed checkpoint on its way to the files    there after a crash
+//! native     .meta, .content, ...
+//! ```
+//!
+//! Pages of files go straight to `.content`, unless a layer says that the old bytes there must survive until a
+//! truncation or removal has been committed. No call here waits for anybody's hold, so linkers may make them.
+
+use super::apply::apply;
+use super::key::{self, Kind};
+use super::layer::{Known, Layer};
+use super::native::Native;
+use kddm_object::ObjectKey;
+use kddm_rdma::Inserted;
+use kdfs_format::batch::Change;
+use kdfs_format::bitmap::PAGES;
+use kdfs_format::directory::{self, PageId};
+use kdfs_format::{FormatError, Inode, PAGE_SIZE, bitmap, paths};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::io;
+
+/// The device under the objects of a partition.
+pub(crate) struct Device {
+    pub native: Native,
+    partition: [u8; 16],
+    layers: Mutex<Layers>,
+    orphans: Mutex<Orphans>,
+}
+
+struct Layers {
+    draft: Layer,
+    applying: Option<Layer>,
+    /// Of the last committed checkpoint.
+    number: u64,
+}
+
+/// Inodes without names, by number; their generations.
+#[derive(Default)]
+struct Orphans {
+    known: HashMap<u32, u32>,
+    untold: Vec<(u32, u32)>,
+}
+
+impl Device {
+    pub fn new(native: Native, partition: [u8; 16], number: u64) -> Device {
+        let layers = Layers { draft: Layer::new(native.root()), applying: None, number };
+        Device { native, partition, layers: Mutex::new(layers), orphans: Mutex::default() }
+    }
+
+    /// Reads an object: its newest bytes, wherever they are.
+    pub fn insert(&self, key: ObjectKey, into: &mut [u8]) -> io::Result<Inserted> {
+        let there = match self.find(key, into)? {
+            Known::Here(_) => true,
+            Known::Gone => false,
+            Known::Nothing => self.read_native(key, into)?,
+        };
+        self.verify(key, into, there)
+    }
+
+    /// Takes the bytes of an object that is to leave memory, or could.
+    pub fn sync(&self, key: ObjectKey, bytes: &[u8]) -> io::Result<()> {
+        let mut layers = self.layers.lock();
+        if key::kind(key) != Kind::File || layers.know(key) {
+            return self.append(&mut layers.draft, key, bytes);
+        }
+        drop(layers);
+        self.native.write_content(key::local(key), key.object, bytes)
+    }
+
+    /// As [`Device::sync`], for neighbouring pages of a file from `first` on.
+    pub fn sync_pages(&self, first: ObjectKey, bytes: &[u8]) -> io::Result<()> {
+        let keys = || (0..).map(|index| ObjectKey::new(first.set, first.object + index));
+        let mut layers = self.layers.lock();
+        let pages = || keys().zip(bytes.chunks(PAGE_SIZE));
+        if !pages().any(|(key, _)| layers.know(key)) {
+            drop(layers);
+            return self.native.write_content(key::local(first), first.object, bytes);
+        }
+        pages().try_for_each(|(key, page)| self.append(&mut layers.draft, key, page))
+    }
+
+    /// An object is gone.
+    pub fn remove(&self, key: ObjectKey) -> io::Result<()> {
+        let mut layers = self.layers.lock();
+        let disk = self.native.disk();
+        match key::kind(key) {
+            Kind::Inode => {
+                self.orphans.lock().known.remove(&key.object);
+                layers.draft.remove(disk, key)
+            }
+            Kind::File => layers.draft.cut(disk, key),
+            Kind::Directory => self.append(&mut layers.draft, key, &[0; PAGE_SIZE]),
+            _ => Ok(()),
+        }
+    }
+
+    /// Commits everything that was taken so far and `held`. `is_complete` says, while nothing else can be taken,
+    /// whether these are all the objects that changed: if not, nothing is done, and the answer is false. On an error
+    /// everything stays as it was, to be tried again. [`Device::settle`] is to follow.
+    pub fn commit<'a>(
+        &self,
+        held: impl Iterator<Item = (ObjectKey, &'a [u8])>,
+        durable: bool,
+        is_complete: impl FnOnce() -> bool,
+    ) -> io::Result<bool> {
+        self.finish_applying(durable)?;
+        let mut layers = self.layers.lock();
+        if !is_complete() {
+            return Ok(false);
+        }
+        for (key, bytes) in held {
+            self.append(&mut layers.draft, key, bytes)?;
+        }
+        if !layers.draft.is_empty() {
+            layers.commit(&self.native, self.partition, durable)?;
+        }
+        Ok(true)
+    }
+
+    /// Brings what was committed to the native files; `durable`: and makes everything written so far durable.
+    pub fn settle(&self, durable: bool) -> io::Result<()> {
+        self.finish_applying(durable)?;
+        if durable { self.native.make_durable() } else { Ok(()) }
+    }
+
+    /// Applies a committed checkpoint; also one for which that failed earlier.
+    fn finish_applying(&self, durable: bool) -> io::Result<()> {
+        let length = self.layers.lock().applying.as_ref().map(Layer::length);
+        if let Some(length) = length {
+            apply(&self.native, length, durable)?;
+            self.layers.lock().applying = None;
+        }
+        Ok(())
+    }
+
+    /// Whether a checkpoint would have nothing to do but for what is dirty in memory.
+    pub fn is_settled(&self, durable: bool) -> bool {
+        let layers = self.layers.lock();
+        layers.draft.is_empty() && layers.applying.is_none() && (!durable || self.native.is_durable())
+    }
+
+    /// Bytes that wait for the next checkpoint.
+    pub fn pending(&self) -> u64 {
+        self.layers.lock().draft.length()
+    }
+
+    /// Number of the last committed checkpoint.
+    pub fn number(&self) -> u64 {
+        self.layers.lock().number
+    }
+
+    /// The inodes that were found to have no name since this was asked last.
+    pub fn take_orphans(&self) -> Vec<(u32, u32)> {
+        std::mem::take(&mut self.orphans.lock().untold)
+    }
+
+    /// Whether inodes without names are waiting for their last close.
+    pub fn has_orphans(&self) -> bool {
+        !self.orphans.lock().known.is_empty()
+    }
+
+    /// An inode without names.
+    pub fn note_orphan(&self, inode: u32, generation: u32) {
+        let mut orphans = self.orphans.lock();
+        if orphans.known.insert(inode, generation) != Some(generation) {
+            orphans.untold.push((inode, generation));
+        }
+    }
+
+    /// What the layers know of an object; its bytes, if they are here.
+    fn find(&self, key: ObjectKey, into: &mut [u8]) -> io::Result<Known> {
+        let layers = self.layers.lock();
+        for layer in std::iter::once(&layers.draft).chain(&layers.applying) {
+            let known = layer.find(key);
+            if let Known::Here(place) = known {
+                layer.read(self.native.disk(), place, into)?;
+            }
+            if known != Known::Nothing {
+                return Ok(known);
+            }
+        }
+        Ok(Known::Nothing)
+    }
+
+    fn read_native(&self, key: ObjectKey, into: &mut [u8]) -> io::Result<bool> {
+        let local = key::local(key);
+        match key::kind(key) {
+            Kind::Inode => {
+                let inode = self.native.read_meta(local)?;
+                if let Some(inode) = &inode {
+                    into.copy_from_slice(&inode.sealed());
+                }
+                Ok(inode.is_some())
+            }
+            Kind::Directory | Kind::File => self.native.read_content(local, key.object, into),
+            Kind::Bitmap => self.native.read_bitmap(key::bitmap_page(key), into),
+            _ => Ok(false),
+        }
+    }
+
+    /// Checks bytes that come from disk, and makes them what they are in memory.
+    fn verify(&self, key: ObjectKey, bytes: &mut [u8], there: bool) -> io::Result<Inserted> {
+        if !there {
+            bytes.fill(0);
+        }
+        let local = key::local(key);
+        let filled = |is_there| if is_there { Inserted::Filled } else { Inserted::Absent };
+        match key::kind(key) {
+            Kind::Inode if there => {
+                let result = kdfs_format::UnverifiedInode::parse(bytes).and_then(|inode| inode.verify(key.object));
+                let inode = result.map_err(|error| self.native.damaged(&self.native.path(paths::meta(local)), error))?;
+                bytes.copy_from_slice(inode.bytes());
+                Ok(Inserted::Filled)
+            }
+            Kind::Directory => {
+                let id = PageId { inode: key::inode(key), generation: key.set.generation(), page: key.object };
+                let content = || self.native.path(paths::content(local));
+                let page = page_of(bytes)?;
+                directory::verify(page, id).map_err(|error| self.native.damaged(&content(), error))?;
+                Ok(filled(page.iter().any(|&byte| byte != 0)))
+            }
+            Kind::Bitmap => {
+                let superblock = || self.native.path(paths::SUPERBLOCK);
+                let page = page_of(bytes)?;
+                bitmap::verify(page, key.object).map_err(|error| self.native.damaged(&superblock(), error))?;
+                Ok(filled(key::bitmap_page(key) < PAGES))
+            }
+            // What was never written is zeros.
+            Kind::File => Ok(Inserted::Filled),
+            _ => Ok(Inserted::Absent),
+        }
+    }
+
+    /// Seals the bytes of an object and appends them to a checkpoint.
+    fn append(&self, draft: &mut Layer, key: ObjectKey, bytes: &[u8]) -> io::Result<()> {
+        let disk = self.native.disk();
+        let (local, page) = (key::local(key), key.object);
+        match key::kind(key) {
+            Kind::Inode => match Inode::of(bytes) {
+                Ok(inode) if inode.inode.get() == key.object => {
+                    if inode.nlink.get() == 0 {
+                        self.note_orphan(key.object, inode.generation.get());
+                    }
+                    draft.append(disk, key, Change::Meta { local }, &inode.sealed())
+                }
+                // Touched by somebody who then did not make an inode of it.
+                Err(FormatError::Magic { found: 0, .. }) => Ok(()),
+                other => {
+                    tracing::error!(%key, ?other, "BUG: an inode object holds no inode of that number");
+                    Err(io::Error::from_raw_os_error(nix::libc::EIO))
+                }
+            },
+            Kind::Directory => {
+                let mut sealed = *page_of(&mut bytes.to_vec())?;
+                directory::seal(&mut sealed);
+                draft.append(disk, key, Change::Page { local, page }, &sealed)
+            }
+            Kind::File => draft.append(disk, key, Change::Page { local, page }, bytes),
+            Kind::Bitmap => {
+                let mut sealed = *page_of(&mut bytes.to_vec())?;
+                bitmap::seal(&mut sealed);
+                draft.append(disk, key, Change::Bitmap { page: key::bitmap_page(key) }, &sealed)
+            }
+            Kind::Commit | Kind::Other => Ok(()),
+        }
+    }
+}
+
+impl Layers {
+    /// Whether a layer has something to say about an object, so that its native bytes must not be touched.
+    fn know(&self, key: ObjectKey) -> bool {
+        let knows = |layer: &Layer| layer.find(key) != Known::Nothing;
+        knows(&self.draft) || self.applying.as_ref().is_some_and(knows)
+    }
+
+    fn commit(&mut self, native: &Native, partition: [u8; 16], durable: bool) -> io::Result<()> {
+        let number = self.number + 1;
+        let result = self.draft.commit(native.disk(), partition, number, durable);
+        if self.draft.is_committed() {
+            self.number = number;
+            self.applying = Some(std::mem::replace(&mut self.draft, Layer::new(native.root())));
+        }
+        result
+    }
+}
+
+fn page_of(bytes: &mut [u8]) -> io::Result<&mut [u8; PAGE_SIZE]> {
+    bytes.try_into().map_err(|_| io::Error::other("BUG: a page object that is no page"))
+}

@@ -1,0 +1,126 @@
+//! Opening a partition: whose it is, whether it is in use, whether it needs recovery.
+
+use super::apply::{apply, verify};
+use super::device::Device;
+use super::error::PartitionError;
+use super::native::Native;
+use super::{PartitionConfig, recovery};
+use kddm_rdma::Host;
+use kddm_rdma::host::disk::DiskLock;
+use kdfs_format::batch::BATCH_HEADER_SIZE;
+use kdfs_format::{FormatError, SUPERBLOCK_SIZE, Superblock, UnverifiedSuperblock, paths};
+use std::io;
+use std::sync::Arc;
+
+/// An open partition, as the disk has it.
+pub(crate) struct Opened {
+    pub device: Device,
+    pub superblock: Superblock,
+    pub lock: Box<dyn DiskLock>,
+}
+
+/// Locks and checks the partition, recovers it if its last server did not end in good order, and marks it as open.
+pub(crate) fn open(host: &Arc<dyn Host>, config: &PartitionConfig) -> Result<Opened, PartitionError> {
+    let native = Native::new(host.clone(), config.directory.clone(), config.node.get());
+    let path = native.path(paths::SUPERBLOCK);
+    let unchecked = read(&native, config)?;
+    let lock = native.disk().lock(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => PartitionError::InUse { directory: config.directory.clone() },
+        _ => PartitionError::disk(&path, "cannot be locked")(error),
+    })?;
+    // What was read before the lock may have changed since; it served to tell a foreign file from one in use.
+    check(&unchecked, config)?;
+    let mut superblock = read(&native, config)?;
+    check(&superblock, config)?;
+
+    let partition = superblock.partition;
+    let number = recover_checkpoint(&native, partition)?.unwrap_or(0).max(superblock.checkpoint.get());
+    let clean = superblock.is_clean();
+    superblock.mounts = (superblock.mounts.get() + 1).into();
+    superblock.checkpoint = number.into();
+    superblock.set_clean(false);
+    let device = Device::new(native, partition, number);
+    if !clean {
+        tracing::warn!(
+            directory = %config.directory.display(),
+            "the last server of this partition did not end in good order: looking through its inodes"
+        );
+        recovery::scan(&device).map_err(PartitionError::disk(&config.directory, "cannot be recovered"))?;
+    }
+    write(&device.native, &superblock).map_err(PartitionError::disk(&path, "cannot be written"))?;
+    Ok(Opened { device, superblock, lock })
+}
+
+/// Writes the superblock, durable. All that differs from the one before lies in its first 512 bytes, which disks
+/// write whole or not at all.
+pub(crate) fn write(native: &Native, superblock: &Superblock) -> io::Result<()> {
+    let path = native.path(paths::SUPERBLOCK);
+    native.disk().write_at(&path, 0, &superblock.sealed())?;
+    native.disk().sync_file(&path)
+}
+
+fn read(native: &Native, config: &PartitionConfig) -> Result<Superblock, PartitionError> {
+    let directory = || config.directory.clone();
+    let path = native.path(paths::SUPERBLOCK);
+    let mut page = vec![0; SUPERBLOCK_SIZE];
+    let found = match native.disk().read_at(&path, 0, &mut page) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(match native.disk().list(native.root()) {
+                Ok(_) => PartitionError::Unformatted { directory: directory() },
+                Err(error) => PartitionError::NoDirectory { directory: directory(), error },
+            });
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(PartitionError::NoDirectory { directory: directory(), error });
+        }
+        Err(error) => return Err(PartitionError::disk(&path, "cannot be read")(error)),
+    };
+    let verified = UnverifiedSuperblock::parse(&page[..found]).and_then(UnverifiedSuperblock::verify);
+    verified.map_err(|error: FormatError| PartitionError::Superblock { directory: directory(), error })
+}
+
+fn check(superblock: &Superblock, config: &PartitionConfig) -> Result<(), PartitionError> {
+    let directory = || config.directory.clone();
+    let (expected, found) = (config.node.get(), superblock.node);
+    if expected != found {
+        return Err(PartitionError::Node { directory: directory(), expected, found });
+    }
+    let found = superblock.root.get();
+    if let Some(expected) = config.root.filter(|&expected| expected != found) {
+        return Err(PartitionError::Root { directory: directory(), expected, found });
+    }
+    let known = superblock.cluster != [0; 16];
+    if known && config.cluster.is_some_and(|cluster| cluster != superblock.cluster) {
+        return Err(PartitionError::Cluster { directory: directory() });
+    }
+    Ok(())
+}
+
+/// Applies a checkpoint that was committed, forgets one that was not. Its number, if there was one.
+fn recover_checkpoint(native: &Native, partition: [u8; 16]) -> Result<Option<u64>, PartitionError> {
+    let path = native.path(paths::BATCH);
+    let failed = |what| PartitionError::disk(&path, what);
+    let number = match verify(native, partition).map_err(failed("cannot be read"))? {
+        None => None,
+        Some(Ok(header)) => {
+            let number = header.number.get();
+            tracing::warn!(path = %path.display(), number, "a committed checkpoint is applied again");
+            let length = BATCH_HEADER_SIZE as u64 + header.length.get();
+            apply(native, length, true).map_err(failed("a committed checkpoint cannot be applied"))?;
+            Some(number)
+        }
+        Some(Err(error)) => {
+            tracing::warn!(path = %path.display(), %error, "an incomplete checkpoint is ignored: nothing of it was promised");
+            native.disk().remove_file(&path).map_err(failed("cannot be removed"))?;
+            None
+        }
+    };
+    let unfinished = native.path(paths::BATCH_NEW);
+    match native.disk().remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(PartitionError::disk(&unfinished, "cannot be removed")(error))
+        }
+        _ => Ok(number),
+    }
+}

@@ -1,0 +1,220 @@
+//! One checkpoint of a running node: which objects to take, in which order, and when they are all there.
+//!
+//! Operations take all their holds, change everything, and put only then. So whatever shared holds are had at one
+//! moment show each operation wholly or not at all, as far as they go; and they go far enough when nothing else is
+//! dirty at that moment, because an operation that had changed something held here has made dirty, or has still
+//! held, whatever else it changed.
+//!
+//! 1. *Ahead*: what is dirty goes to the device bit by bit, without caring for consistency: nothing of it counts yet.
+//! 2. *Together*: what has become dirty meanwhile is held all at once, in the global order. An object that turns up
+//!    out of order is only tried for; if that fails, everything is put, and this step begins anew.
+//! 3. *Commit*, if nothing else is dirty now; the holds are put; what was committed goes to the native files.
+
+use super::blocking::blocking;
+use super::device::Device;
+use super::error::errno;
+use super::key::{self, Kind};
+use kddm_object::{FirstTouch, ObjectKey, SetId};
+use kddm_rdma::{Node, OpError, Options, Shared};
+use kdfs_format::PAGE_SIZE;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Objects held at a time while writing ahead.
+const CHUNK: usize = 64;
+/// So few dirty objects are not worth writing ahead.
+const FEW: usize = 32;
+/// Rounds of writing ahead.
+const ROUNDS: usize = 3;
+/// Attempts at holding everything together after which to leave the others some time.
+const PATIENCE: u32 = 10;
+
+type Held = BTreeMap<(Kind, SetId, u32), Shared>;
+
+/// Makes checkpoints of the objects that are homed on a node.
+pub(crate) struct Checkpointer {
+    pub node: Node,
+    pub device: Arc<Device>,
+}
+
+impl Checkpointer {
+    /// Commits everything that was put before this call, and brings it to the native files. False if there was
+    /// nothing to do.
+    pub async fn run(&self, durable: bool) -> Result<bool, i32> {
+        let dirty = self.node.dirty().into_iter().any(|key| key::kind(key) != Kind::Other);
+        if !dirty && self.device.is_settled(durable) {
+            return Ok(false);
+        }
+        self.write_ahead().await?;
+        self.commit(durable).await?;
+        let device = self.device.clone();
+        self.blocking(move || device.settle(durable)).await?;
+        Ok(true)
+    }
+
+    async fn write_ahead(&self) -> Result<(), i32> {
+        for _ in 0..ROUNDS {
+            self.write_pages(&self.dirty(|kind| kind == Kind::File)).await?;
+            let metadata = self.dirty(Kind::is_metadata);
+            if metadata.len() <= FEW {
+                return Ok(());
+            }
+            for chunk in metadata.chunks(CHUNK) {
+                self.write(chunk, |device, held| held.iter().try_for_each(|hold| device.sync(hold.key(), hold))).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes pages of files, neighbours together. `pages` ascend.
+    async fn write_pages(&self, pages: &[ObjectKey]) -> Result<(), i32> {
+        for chunk in pages.chunks(CHUNK) {
+            self.write(chunk, |device, held| {
+                let follows = |a: &Shared, b: &Shared| {
+                    a.key().set == b.key().set && a.key().object.checked_add(1) == Some(b.key().object)
+                };
+                for run in held.chunk_by(follows) {
+                    let mut bytes = Vec::with_capacity(run.len() * PAGE_SIZE);
+                    run.iter().for_each(|page| bytes.extend_from_slice(page));
+                    device.sync_pages(run[0].key(), &bytes)?;
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Holds some objects, has `write` bring them to the device, and tells the node that it has.
+    async fn write(
+        &self,
+        keys: &[ObjectKey],
+        write: impl FnOnce(&Device, &[Shared]) -> io::Result<()> + Send + 'static,
+    ) -> Result<(), i32> {
+        let mut held = Vec::with_capacity(keys.len());
+        for &key in keys {
+            held.extend(self.get(key).await?);
+        }
+        let device = self.device.clone();
+        let held = self.blocking(move || write(&device, &held).map(|()| held)).await?;
+        held.iter().for_each(|hold| self.node.cleaned(hold));
+        Ok(())
+    }
+
+    /// Holds everything that is dirty, and commits it together with what was written ahead.
+    async fn commit(&self, durable: bool) -> Result<(), i32> {
+        let mut attempts = 0;
+        let mut left_out = BTreeSet::new();
+        let mut held = Held::new();
+        loop {
+            if !self.hold_missing(&mut held, &mut left_out).await? {
+                held.clear();
+                attempts += 1;
+                if attempts % PATIENCE == 0 {
+                    tracing::debug!(attempts, "a checkpoint waits for a moment of rest");
+                    self.node.host().sleep(Duration::from_millis(5)).await;
+                }
+                continue;
+            }
+            let committed;
+            (held, committed) = self.try_commit(held, left_out.clone(), durable).await?;
+            if committed {
+                held.values().for_each(|hold| self.node.cleaned(hold));
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes what is dirty and not held, and writes the pages that belong to it. False if something would have to be
+    /// waited for out of order.
+    async fn hold_missing(&self, held: &mut Held, left_out: &mut BTreeSet<ObjectKey>) -> Result<bool, i32> {
+        for key in self.dirty(Kind::is_metadata) {
+            let order = key::order(key);
+            if held.contains_key(&order) || left_out.contains(&key) {
+                continue;
+            }
+            let in_order = held.last_key_value().is_none_or(|(last, _)| *last < order);
+            let hold = if in_order {
+                self.get(key).await?
+            } else {
+                match self.node.try_get(key, OPTIONS).await {
+                    Err(OpError::WouldBlock) => return Ok(false),
+                    result => reachable(key, result)?,
+                }
+            };
+            match hold {
+                Some(hold) => drop(held.insert(order, hold)),
+                None => drop(left_out.insert(key)),
+            }
+        }
+        let inodes: BTreeSet<u32> = held.values().map(|hold| key::inode(hold.key())).collect();
+        let mut pages = self.dirty(|kind| kind == Kind::File);
+        pages.retain(|key| inodes.contains(&key::inode(*key)));
+        self.write_pages(&pages).await?;
+        Ok(true)
+    }
+
+    async fn try_commit(
+        &self,
+        held: Held,
+        left_out: BTreeSet<ObjectKey>,
+        durable: bool,
+    ) -> Result<(Held, bool), i32> {
+        let (device, node) = (self.device.clone(), self.node.clone());
+        self.blocking(move || {
+            let is_complete = || {
+                let known = |key: &ObjectKey| held.contains_key(&key::order(*key)) || left_out.contains(key);
+                node.dirty().iter().all(|key| !key::kind(*key).is_metadata() || known(key))
+            };
+            let objects = held.values().map(|hold| (hold.key(), &**hold));
+            let committed = device.commit(objects, durable, is_complete)?;
+            Ok((held, committed))
+        })
+        .await
+    }
+
+    /// A shared hold; `None` if the object is gone, or on a node that is.
+    async fn get(&self, key: ObjectKey) -> Result<Option<Shared>, i32> {
+        reachable(key, self.node.get_with(key, OPTIONS).await)
+    }
+
+    /// The dirty objects of these kinds, in the global order.
+    fn dirty(&self, wanted: impl Fn(Kind) -> bool) -> Vec<ObjectKey> {
+        let mut keys = self.node.dirty();
+        keys.retain(|key| wanted(key::kind(*key)));
+        keys.sort_unstable_by_key(|key| key::order(*key));
+        keys
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<T, i32> {
+        match blocking(self.node.host(), job).await {
+            Some(result) => result.map_err(|error| errno(&error)),
+            None => Err(nix::libc::EIO),
+        }
+    }
+}
+
+/// Nothing is made here, and the last slots may be used: what is written can then leave memory.
+const OPTIONS: Options = Options { first_touch: FirstTouch::Refuse, reserve: true };
+
+fn reachable(key: ObjectKey, result: Result<Shared, OpError>) -> Result<Option<Shared>, i32> {
+    match result {
+        Ok(hold) => Ok(Some(hold)),
+        Err(OpError::Absent) => Ok(None),
+        Err(error @ (OpError::PeerLost(_) | OpError::Lost)) => {
+            tracing::warn!(%key, %error, "a change of this object is not written: the node that has it is gone");
+            Ok(None)
+        }
+        Err(OpError::NoMemory) => Err(nix::libc::ENOMEM),
+        Err(OpError::Device(errno)) => Err(errno),
+        Err(error) => {
+            tracing::error!(%key, %error, "a checkpoint cannot hold this object");
+            Err(nix::libc::EIO)
+        }
+    }
+}
