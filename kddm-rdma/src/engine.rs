@@ -3,14 +3,14 @@
 use crate::{
     PeerState,
     inner::Inner,
-    operations::{Operations, Outcome},
+    operations::{Abandoned, Operations, Outcome},
     pressure::Shortage,
     status::Counts,
     store::Memory,
 };
 use kddm_coherence::{Asked, Core, Effect, Input, LinkerCall, LinkerReply, OpError, OpId, Operation};
 use kddm_fabric::{Counters, Event, Transport};
-use kddm_object::{Hold, Mode, NodeId, NodeSet, ObjectKey};
+use kddm_object::{Hold, Mode, NodeId, NodeSet, ObjectKey, SlotId};
 use smallvec::SmallVec;
 use std::{
     collections::VecDeque,
@@ -112,12 +112,13 @@ impl Engine {
     }
 
     /// Nobody waits for `op` any more. If it has left a hold, the caller ends that once the lock is given back.
-    pub(crate) fn abandon(&mut self, node: &Inner, op: OpId) -> Option<(Hold, kddm_object::SlotId)> {
-        let (key, held, ended) = self.operations.abandon(op)?;
-        if !ended {
-            self.input(node, Input::Cancel(key, op));
+    pub(crate) fn abandon(&mut self, node: &Inner, op: OpId) -> Option<(Hold, SlotId)> {
+        match self.operations.abandon(op)? {
+            Abandoned::Unfinished(key) => self.input(node, Input::Cancel(key, op)),
+            Abandoned::Ended => {}
+            Abandoned::Held(hold, slot) => return Some((hold, slot)),
         }
-        held
+        None
     }
 
     /// Ends operations that the core cannot.

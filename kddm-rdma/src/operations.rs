@@ -30,6 +30,17 @@ enum State {
     Ended(Outcome),
 }
 
+/// What an operation leaves behind that nobody waits for any more.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Abandoned {
+    /// The core has it still.
+    Unfinished(ObjectKey),
+    /// Nothing.
+    Ended,
+    /// A hold that nobody will use.
+    Held(Hold, SlotId),
+}
+
 impl Operations {
     /// A new operation on `key` which, if `hold` is given, ends with a hold.
     pub(crate) fn begin(&mut self, key: ObjectKey, hold: Option<Hold>, detached: bool) -> OpId {
@@ -72,16 +83,16 @@ impl Operations {
         None
     }
 
-    /// Whoever waited for `op` does not any more. What it was about, and its outcome if it has ended.
-    pub(crate) fn abandon(&mut self, op: OpId) -> Option<(ObjectKey, Option<(Hold, SlotId)>, bool)> {
+    /// Whoever waited for `op` does not any more.
+    pub(crate) fn abandon(&mut self, op: OpId) -> Option<Abandoned> {
         let slot = self.slot(op)?;
-        let (key, held, ended) = match slot.state {
-            State::Ended(Ok(Some(place))) => (slot.key, slot.hold.map(|hold| (hold, place)), true),
-            State::Ended(_) => (slot.key, None, true),
-            _ => (slot.key, None, false),
+        let abandoned = match (&slot.state, slot.hold) {
+            (State::Ended(Ok(Some(place))), Some(hold)) => Abandoned::Held(hold, *place),
+            (State::Ended(_), _) => Abandoned::Ended,
+            _ => Abandoned::Unfinished(slot.key),
         };
         self.discard(op);
-        Some((key, held, ended))
+        Some(abandoned)
     }
 
     /// The operations that have not ended and that `wanted` picks, with their objects.
@@ -132,10 +143,10 @@ mod tests {
     fn abandoning_tells_whether_a_hold_is_left() {
         let mut operations = Operations::default();
         let op = operations.begin(KEY, Some(Hold::Exclusive), false);
-        assert_eq!(operations.abandon(op), Some((KEY, None, false)));
+        assert_eq!(operations.abandon(op), Some(Abandoned::Unfinished(KEY)));
         let op = operations.begin(KEY, Some(Hold::Exclusive), false);
         operations.end(op, Ok(Some(SlotId(3)))).unwrap();
-        assert_eq!(operations.abandon(op), Some((KEY, Some((Hold::Exclusive, SlotId(3))), true)));
+        assert_eq!(operations.abandon(op), Some(Abandoned::Held(Hold::Exclusive, SlotId(3))));
         assert_eq!(operations.abandon(op), None);
     }
 

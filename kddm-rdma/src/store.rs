@@ -56,6 +56,15 @@ impl Store for Memory<'_> {
         Inline::new(bytes).expect("BUG: cut to INLINE_MAX above")
     }
 
+    fn clear(&mut self, slot: SlotId, size: u32) {
+        const ZEROS: [u8; 4096] = [0; 4096];
+        let size = size as usize;
+        for offset in (0..size).step_by(ZEROS.len()) {
+            let cleared = self.arena.copy_in(slot, offset, &ZEROS[..ZEROS.len().min(size - offset)]);
+            debug_assert!(cleared, "BUG: the core cleared {slot:?} beyond its end");
+        }
+    }
+
     fn fill(&mut self, slot: SlotId, bytes: &Inline) {
         let copied = self.arena.copy_in(slot, 0, bytes.as_slice());
         debug_assert!(copied, "BUG: the core filled {slot:?} with more than it holds");

@@ -3,14 +3,17 @@
 
 pub mod memory_fabric;
 
+use kddm_cluster::{ClusterId, Key};
+use kddm_fabric::tcp::{Greeting, Tcp, TcpConfig};
 use kddm_rdma::{
     Arena, ArenaConfig, Durability, Home, Incarnation, Inserted, IoLinker, LinuxHost, Node, NodeConfig,
-    NodeId, ObjectKey, SetFamily, SetId, SetPolicy,
+    NodeId, ObjectKey, SetFamily, SetId, SetPolicy, Transport,
 };
 use memory_fabric::Network;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -44,39 +47,79 @@ pub fn id(node: u8) -> NodeId {
     NodeId::new(node).unwrap()
 }
 
-impl Cluster {
-    pub fn new(nodes: u8) -> Cluster {
-        Cluster::with_arena(nodes, 8 << 20)
+/// How a cluster is to be.
+pub struct Setup {
+    pub nodes: u8,
+    pub arena: usize,
+    pub device: Arc<Device>,
+    /// Over sockets instead of memory.
+    pub tcp: bool,
+    /// Nodes do not drop their copies when another writes.
+    pub unsound: bool,
+}
+
+impl Setup {
+    pub fn nodes(nodes: u8) -> Setup {
+        Setup { nodes, arena: 8 << 20, device: Arc::default(), tcp: false, unsound: false }
     }
 
-    pub fn with_arena(nodes: u8, bytes: usize) -> Cluster {
-        Cluster::with_device(nodes, bytes, Arc::default())
-    }
-
-    pub fn with_device(nodes: u8, bytes: usize, device: Arc<Device>) -> Cluster {
+    pub fn start(self) -> Cluster {
         let host = LinuxHost::start(1).unwrap();
         let network = Network::default();
-        let members: Vec<NodeId> = (1..=nodes).map(id).collect();
+        let members: Vec<NodeId> = (1..=self.nodes).map(id).collect();
+        let port = free_port();
         let start = |&me: &NodeId| {
-            let arena = Arc::new(Arena::new(ArenaConfig::new(bytes)).unwrap());
-            let wire = network.join(me, arena.clone());
+            let arena = Arc::new(Arena::new(ArenaConfig::new(self.arena)).unwrap());
+            let transport: Box<dyn Transport> = if self.tcp {
+                Box::new(Tcp::start(tcp(me, &members, port), arena.clone()).unwrap())
+            } else {
+                Box::new(network.join(me, arena.clone()))
+            };
             let config = NodeConfig {
                 me,
                 incarnation: Incarnation(1),
                 members: members.clone(),
                 inline_max: 256,
-                unsound_keep_copies: false,
+                unsound_keep_copies: self.unsound,
             };
             let families: Vec<Arc<dyn SetFamily>> =
-                vec![Arc::new(Volatile), Arc::new(Stored(device.clone()))];
-            Node::start(config, Box::new(wire), arena, host.clone(), families).unwrap()
+                vec![Arc::new(Volatile), Arc::new(Stored(self.device.clone()))];
+            Node::start(config, transport, arena, host.clone(), families).unwrap()
         };
         let nodes: Vec<Node> = members.iter().map(start).collect();
         for node in &nodes {
             futures_lite::future::block_on(node.connected());
         }
-        Cluster { nodes, host, network, device }
+        Cluster { nodes, host, network, device: self.device }
     }
+}
+
+impl Cluster {
+    pub fn new(nodes: u8) -> Cluster {
+        Setup::nodes(nodes).start()
+    }
+
+    pub fn with_arena(nodes: u8, arena: usize) -> Cluster {
+        Setup { arena, ..Setup::nodes(nodes) }.start()
+    }
+}
+
+fn tcp(me: NodeId, members: &[NodeId], port: u16) -> TcpConfig {
+    let address = |node: NodeId| SocketAddr::from(([127, 0, 0, node.get()], port));
+    TcpConfig {
+        me,
+        incarnation: Incarnation(1),
+        listen: address(me),
+        peers: members.iter().filter(|&&peer| peer != me).map(|&peer| (peer, address(peer))).collect(),
+        cluster: ClusterId([7; 16]),
+        key: Key::from_bytes([9; 32]),
+        greeting: Greeting { protocol_version: 1, format_version: 1, root: None },
+    }
+}
+
+/// A port that nobody listened on a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Drop for Cluster {
