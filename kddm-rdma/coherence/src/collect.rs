@@ -167,7 +167,12 @@ impl Core {
             cx.store.policy(key.set).is_some_and(|policy| policy.durability == Durability::WriteBack);
         let state = match best {
             Some((node, slot)) => {
-                self.send(node, key, Body::Restore { seq }, cx);
+                if node == self.config.me {
+                    // At once: the requests that are served next look at our copy.
+                    self.restore(key, seq, cx);
+                } else {
+                    self.send(node, key, Body::Restore { seq }, cx);
+                }
                 State::Shared { owner: slot.location, copies: [(node, Rid(0))].into_iter().collect() }
             }
             None => {

@@ -234,6 +234,7 @@ impl Core {
     }
 
     pub(crate) fn cancel<S: Store>(&mut self, key: ObjectKey, op: OpId, cx: &mut Context<'_, S>) {
+        self.calls.retain(|_, (call, _)| *call != op);
         let Some(copy) = self.copies.get_mut(&key) else { return };
         if copy.flush == Some(op) {
             copy.flush = None;
@@ -249,7 +250,6 @@ impl Core {
                 copy.turn -= 1;
             }
         }
-        self.calls.retain(|_, (call, _)| *call != op);
         self.pump(key, cx);
     }
 

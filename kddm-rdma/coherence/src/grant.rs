@@ -3,7 +3,7 @@
 use crate::copy::{Data, Order, Outstanding, Parked, Purpose, take_first};
 use crate::core::{Context, Core, set_mode};
 use crate::{Body, Effect, LinkerCall, LinkerReply, Nack, OpError, ReadToken, Source, Store};
-use kddm_object::{Durability, FirstTouch, Mode, NodeId, NodeSet, ObjectKey, Rid, Seq};
+use kddm_object::{FirstTouch, Mode, NodeId, NodeSet, ObjectKey, Rid, Seq};
 
 impl Core {
     /// GRANT from the home or HAND from a holder.
@@ -67,9 +67,9 @@ impl Core {
                 cx.store.fill(slot, &bytes);
                 Data::Here
             }
-            Source::Make
-                if request.first_touch == FirstTouch::Manual || policy.durability != Durability::Volatile =>
-            {
+            Source::Make if request.first_touch == FirstTouch::Manual => {
+                // Whoever comes next finds zeros if the caller has lost interest.
+                cx.store.clear(slot, policy.object_size);
                 Data::Here
             }
             Source::Make => {

@@ -225,7 +225,7 @@ impl Core {
                     self.send(from, key, Body::Nack { rid, why: Nack::WouldBlock }, cx);
                     return;
                 }
-                let has = request.have && others.len() < copies.len();
+                let has = request.have && others.len() < copies.len() || owner.node == from;
                 let source = self.source_for(from, key, owner, has, cx);
                 let work =
                     Work::Grab { by: from, request, before: Before::Shared(owner, copies), retry: false };
@@ -271,8 +271,7 @@ impl Core {
         let durable =
             cx.store.policy(key.set).is_some_and(|policy| policy.durability == Durability::WriteBack);
         let exclusive = request.kind == RequestKind::Grab;
-        let manual = exclusive && request.first_touch == FirstTouch::Manual;
-        if durable && !manual {
+        if durable {
             self.start(key, Work::Fill { by: from, request, started: false });
             self.retry_fill(key, cx);
         } else if request.first_touch == FirstTouch::Refuse {

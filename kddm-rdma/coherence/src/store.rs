@@ -36,6 +36,9 @@ pub trait Store {
     /// The first `size` bytes of a slot, to ride in a message. `size` is at most [`kddm_object::limits::INLINE_MAX`].
     fn take(&self, slot: SlotId, size: u32) -> Inline;
 
+    /// Makes the first `size` bytes of a slot that nobody holds zero.
+    fn clear(&mut self, slot: SlotId, size: u32);
+
     /// Puts bytes that rode in a message into a slot that nobody holds.
     fn fill(&mut self, slot: SlotId, bytes: &Inline);
 }

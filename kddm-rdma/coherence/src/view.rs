@@ -48,6 +48,11 @@ impl Core {
         }
     }
 
+    /// All who may keep bytes of an object whose last writer is dead: its giver, and nobody knows any more who that was.
+    fn everybody(&self) -> Copies {
+        self.up.keys().copied().chain([self.config.me]).map(|node| (node, Rid(0))).collect()
+    }
+
     fn is_home<S: Store>(&self, key: ObjectKey, node: NodeId, store: &S) -> bool {
         self.home_of(key, store).is_some_and(|(home, _)| home == node)
     }
@@ -72,7 +77,7 @@ impl Core {
 
     /// Takes a dead node out of an entry, and the entry out of whatever it waited for from that node.
     fn home_without<S: Store>(&mut self, lost: NodeId, key: ObjectKey, cx: &mut Context<'_, S>) {
-        let reachable: Vec<NodeId> = self.up.keys().copied().chain([self.config.me]).collect();
+        let everybody = self.everybody();
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.queue.retain(
             |pending| !matches!(pending, Pending::Request(by, _) | Pending::Evict(by) if *by == lost),
@@ -81,8 +86,6 @@ impl Core {
         let without = |copies: &Copies| -> Copies {
             copies.iter().copied().filter(|(node, _)| *node != lost).collect()
         };
-        // Whoever may keep bytes of an object whose last writer is dead: its giver, and nobody knows any more who that was.
-        let everybody = || -> Copies { reachable.iter().map(|&node| (node, Rid(0))).collect() };
         match &mut entry.state {
             State::Uncached | State::Lost => {}
             State::Shared { owner, copies } if owner.node != lost => *copies = without(copies),
@@ -91,14 +94,14 @@ impl Core {
                 self.collect(key, &copies, Then::Salvage(None, None), cx);
             }
             State::Exclusive { owner, .. } if *owner == lost => {
-                self.collect(key, &everybody(), Then::Salvage(None, None), cx);
+                self.collect(key, &everybody, Then::Salvage(None, None), cx);
             }
             State::Exclusive { .. } => {}
             State::Busy { seq, work } => match work {
                 Work::Grab { by, before, .. } if *by == lost => {
                     let copies = match before {
                         Before::Shared(_, copies) => without(copies),
-                        Before::Exclusive(..) => everybody(),
+                        Before::Exclusive(..) => everybody,
                     };
                     self.collect(key, &copies, Then::Salvage(None, None), cx);
                 }
@@ -114,7 +117,7 @@ impl Core {
                     if *owner == lost =>
                 {
                     if *by == lost {
-                        self.collect(key, &everybody(), Then::Salvage(None, None), cx);
+                        self.collect(key, &everybody, Then::Salvage(None, None), cx);
                     } else {
                         *retry = true;
                         let (by, rid, seq) = (*by, request.rid, *seq);
@@ -159,7 +162,7 @@ impl Core {
         seq: Seq,
         cx: &mut Context<'_, S>,
     ) {
-        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let Some(entry) = self.entries.get(&key) else { return };
         let State::Busy { seq: current, work } = &entry.state else { return };
         if *current != seq {
             return;
@@ -174,19 +177,18 @@ impl Core {
             Work::Grab { by, request, before: Before::Shared(owner, copies), retry } if *by == from => {
                 (request.clone(), copies.clone(), *retry, owner.node)
             }
-            Work::Grab { by, request, before: Before::Exclusive(owner, rid), retry }
-            | Work::Share { by, request, owner: (owner, rid), retry }
+            Work::Grab { by, request, before: Before::Exclusive(owner, _), retry }
+            | Work::Share { by, request, owner: (owner, _), retry }
                 if *by == from =>
             {
-                (request.clone(), [(*owner, *rid)].into_iter().collect(), *retry, *owner)
+                (request.clone(), self.everybody(), *retry, *owner)
             }
             _ => return,
         };
         debug_assert!(matches!(request.kind, RequestKind::Get | RequestKind::Grab));
         let request = (rid != Rid(0)).then_some((from, request));
         let why = (!asked).then_some(Nack::Peer(giver));
-        let copies: Copies =
-            copies.into_iter().filter(|(node, _)| *node != from && self.is_reachable(*node)).collect();
+        let copies: Copies = copies.into_iter().filter(|(node, _)| self.is_reachable(*node)).collect();
         self.collect(key, &copies, Then::Salvage(request, why), cx);
     }
 }

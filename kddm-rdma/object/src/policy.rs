@@ -33,7 +33,8 @@ pub enum FirstTouch {
     Make,
     /// Leave it alone and answer *absent*.
     Refuse,
-    /// Become its owner without bytes; the caller fills it. Only grabs.
+    /// Become its owner without asking the linker's first touch; the caller finds zeros and fills them. Only grabs. An object
+    /// that the device has is filled from there as ever.
     Manual,
 }
 

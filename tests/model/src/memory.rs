@@ -4,7 +4,7 @@ use kddm_coherence::{Inline, Store};
 use kddm_object::{Generation, Home, ObjectKey, SetId, SetPolicy, SlotId, Word};
 
 /// What a released slot holds: a READ that comes too late shows.
-pub const POISON: u64 = 0xdead_dead_dead_dead;
+const POISON: u64 = 0xdead_dead_dead_dead;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Slot {
@@ -130,6 +130,10 @@ impl Store for Memory {
         let [low, high] = self.slot(slot).bytes;
         let bytes: Vec<u8> = low.to_le_bytes().into_iter().chain(high.to_le_bytes()).collect();
         Inline::new(&bytes).expect("16 bytes are few enough")
+    }
+
+    fn clear(&mut self, slot: SlotId, _: u32) {
+        self.slot_mut(slot).bytes = [0; 2];
     }
 
     fn fill(&mut self, slot: SlotId, bytes: &Inline) {

@@ -68,24 +68,6 @@ impl Truth {
         Ok(())
     }
 
-    /// A writer that got its hold without bytes (manual first touch).
-    pub fn held_fresh(&mut self, key: ObjectKey, who: (NodeId, usize)) -> Result<(), Violation> {
-        let object = self.objects.entry(key).or_default();
-        if !object.holders.is_empty() {
-            return Err(Violation(format!(
-                "exclusion broken: {who:?} first touch of {key:?} beside {object:?}"
-            )));
-        }
-        if object.value != 0 && !object.may_be_new && !object.crashed && object.removed < object.value {
-            return Err(Violation(format!(
-                "{who:?} was told that {key:?} is untouched, which should be {object:?}"
-            )));
-        }
-        object.crashed = false;
-        object.holders.insert(who, Hold::Exclusive);
-        Ok(())
-    }
-
     /// A value that no writer has written yet; larger than all before.
     pub fn next_value(&mut self) -> u64 {
         self.written += 1;

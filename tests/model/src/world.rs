@@ -1,6 +1,5 @@
 //! The world: nodes, links, READs, devices, threads.
 
-use crate::memory::POISON;
 use crate::{Action, Memory, Truth, Violation, Want};
 use kddm_coherence::{
     Asked, Body, Config, Core, Effect, Input, LinkerCall, LinkerReply, Message, OpError, OpId, Operation,
@@ -567,6 +566,9 @@ impl World {
                 }
             }
             Effect::Read { token, source, landing, .. } => {
+                if source.node == id {
+                    return Err(Violation(format!("node {id} READs from itself")));
+                }
                 let life = self.life(id).sessions.get(&source.node).copied();
                 let life = life.unwrap_or(Incarnation(0));
                 self.reads.push(Read { reader: id, token, source, life, landing, step: 0 });
@@ -614,11 +616,7 @@ impl World {
         let (Some(hold), Ok(Some(slot))) = (hold, result) else { return Ok(()) };
         let memory = &self.life(id).memory;
         let seen = [memory.peek(slot, 0), memory.peek(slot, 1)];
-        if want == Want::Manual && seen == [POISON; 2] {
-            self.truth.held_fresh(key, (id, place))?;
-        } else {
-            self.truth.held(key, (id, place), hold, seen)?;
-        }
+        self.truth.held(key, (id, place), hold, seen)?;
         let mut value = 0;
         if hold == Hold::Exclusive {
             // Half a write: whoever reads now sees it.
@@ -697,6 +695,35 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// The states by name, a line for each node that knows an object; for traces.
+    pub fn outline(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (id, node) in &self.nodes {
+            let Some(life) = &node.life else { continue };
+            for key in self.keys() {
+                let (home, copy) = (life.core.home_state(key), life.core.copy_state(key, &life.memory));
+                let word = life.memory.lookup(key).map(|slot| (slot, life.memory.load(slot), life.memory.peek(slot, 0)));
+                if !home.is_empty() || !copy.is_empty() {
+                    lines.push(format!("   n{id} {key:?}  [{home}]  {copy}  {word:?}"));
+                }
+            }
+        }
+        lines
+    }
+
+    /// What the link would deliver next, or the READ or linker call would do; for traces.
+    pub fn preview(&self, action: Action) -> String {
+        match action {
+            Action::Deliver(from, to) => match self.links.get(&(from, to)).and_then(VecDeque::front) {
+                Some(Item::Message(message)) => format!("{from} -> {to}: {:?} {:?}", message.key, message.body),
+                other => format!("{from} -> {to}: {other:?}"),
+            },
+            Action::Read(place) | Action::Repeat(place) => format!("{action:?} {:?}", self.reads[place]),
+            Action::Linker(place) | Action::LinkerFails(place) => format!("{action:?} {:?}", self.linkers[place]),
+            _ => format!("{action:?}"),
+        }
     }
 
     /// All that the cores know, for people.

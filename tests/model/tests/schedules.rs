@@ -88,9 +88,14 @@ fn run(
             return Err(Violation(format!("no rest after {step} steps: {}", world.describe())));
         }
         if trace {
-            println!("{step}: {action:?}{}", world.describe());
+            println!("{step}: {}", world.preview(action));
         }
+        let before = if trace { world.outline() } else { Vec::new() };
         world.apply(action, taken)?;
+        if trace {
+            let changed = world.outline().into_iter().filter(|line| !before.contains(line));
+            changed.for_each(|line| println!("{line}"));
+        }
     }
     world.check_rest()
 }
