@@ -1,7 +1,7 @@
 //! rename(2).
 
 use crate::entries::{Found, check_name};
-use crate::error::on;
+use crate::error::{damaged, on};
 use crate::hold::check_directory;
 use crate::lookup::{linked, parent_of, set_parent, unlinked};
 use crate::permission::{Access, Caller, check, check_removal};
@@ -18,6 +18,9 @@ pub enum RenameMode {
     /// It gets the old name (RENAME_EXCHANGE).
     Exchange,
 }
+
+/// More directories below each other than a path can name: their parents go in a circle.
+const MAX_DEPTH: usize = 1 << 20;
 
 /// A place for a name.
 type Place<'a> = (FileId, &'a [u8]);
@@ -40,6 +43,10 @@ impl FileSystem {
         loop {
             let source = self.look(caller, from.0, from.1, Access::EXECUTE).await?.ok_or(Errno::ENOENT)?;
             let target = self.look(caller, to.0, to.1, Access::EXECUTE).await?;
+            if let Some(target) = target.filter(|_| mode == RenameMode::NoReplace) {
+                self.refuse_existing(to.0, to.1, target).await?;
+                continue;
+            }
             if !fits(source, target, mode)? {
                 return Ok(());
             }
@@ -84,7 +91,7 @@ impl FileSystem {
     /// Whether `directory` is `ancestor` or lies below it. With the rename lock held, this stays so.
     async fn is_inside(&self, directory: FileId, ancestor: FileId) -> Result<bool> {
         let mut at = directory;
-        loop {
+        for _ in 0..MAX_DEPTH {
             if at == ancestor {
                 return Ok(true);
             }
@@ -94,6 +101,7 @@ impl FileSystem {
             }
             at = parent;
         }
+        Err(damaged(keys::inode(directory), "its parents do not lead to the root"))
     }
 
     /// Everything that may be wrong, now that nothing can change.
@@ -171,10 +179,9 @@ fn fits(source: Found, target: Option<Found>, mode: RenameMode) -> Result<bool> 
     match (target, mode) {
         (None, RenameMode::Exchange) => Err(Errno::ENOENT),
         (None, _) => Ok(true),
-        (Some(_), RenameMode::NoReplace) => Err(Errno::EEXIST),
         (Some(target), _) if target.file == source.file => Ok(false),
         (Some(_), RenameMode::Exchange) => Ok(true),
-        (Some(target), RenameMode::Replace) => match (source.is_directory(), target.is_directory()) {
+        (Some(target), _) => match (source.is_directory(), target.is_directory()) {
             (true, false) => Err(Errno::ENOTDIR),
             (false, true) => Err(Errno::EISDIR),
             _ => Ok(true),

@@ -3,6 +3,7 @@
 use kddm_rdma::{Inserted, IoLinker, ObjectKey, SetId};
 use kdfs_format::bitmap::BitmapPage;
 use kdfs_format::{Inode, PAGE_SIZE, Timestamp, sets};
+use kdfs_fs::FileId;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io;
@@ -34,6 +35,23 @@ impl Partition {
 
     pub fn put(&self, set: u64, object: u32, bytes: Vec<u8>) {
         self.objects.lock().insert(ObjectKey::new(SetId(set), object), bytes);
+    }
+
+    /// The inodes that were written back.
+    pub fn inodes(&self) -> Vec<FileId> {
+        let objects = self.objects.lock();
+        let of_inodes = objects.iter().filter(|(key, _)| key.set == SetId(sets::INODE_SET));
+        let inodes = of_inodes.filter_map(|(_, bytes)| Inode::of(bytes).ok());
+        let id = |inode: &Inode| FileId { inode: inode.inode.get(), generation: inode.generation.get() };
+        inodes.map(id).collect()
+    }
+
+    /// The inode numbers that are taken, as written back.
+    pub fn taken(&self) -> u32 {
+        let objects = self.objects.lock();
+        let pages = objects.iter().filter(|(key, _)| key.set == SetId(sets::BITMAP_SET));
+        let bitmaps = pages.filter_map(|(key, bytes)| BitmapPage::of(bytes, key.object).unwrap());
+        bitmaps.map(|bitmap| bitmap.taken().count() as u32).sum()
     }
 
     /// Objects of one kind.

@@ -1,0 +1,271 @@
+//! Many operations at once, on several nodes: nothing hangs, nothing is lost, nothing is there twice.
+
+mod cluster;
+
+use cluster::random::Random;
+use cluster::{Cluster, ROOT};
+use kdfs_fs::{Access, Changes, Errno, FileId, FileSystem, FileType, RenameMode};
+use std::collections::BTreeMap;
+
+const FILE: u32 = 0o100644;
+
+async fn entries(fs: &FileSystem, directory: FileId) -> BTreeMap<String, FileId> {
+    let (mut cookie, mut all) = (2, BTreeMap::new());
+    loop {
+        let some = fs.readdir(directory, cookie, 100).await.unwrap();
+        let Some(last) = some.last() else { return all };
+        cookie = last.cookie;
+        for entry in some {
+            let twice = all.insert(String::from_utf8(entry.name).unwrap(), entry.file);
+            assert_eq!(twice, None, "a name twice");
+        }
+    }
+}
+
+#[test]
+fn nodes_create_in_one_directory_at_once() {
+    let cluster = Cluster::new(3);
+    let root = cluster.root();
+    let create = |(which, fs): (usize, FileSystem)| async move {
+        for number in 0..150 {
+            let name = format!("node {which} number {number}");
+            fs.mknod(&ROOT, root, name.as_bytes(), FILE, 0).await.unwrap();
+            // One name that all of them want: exactly one gets it.
+            let wanted = format!("wanted {number}");
+            let made = fs.mknod(&ROOT, root, wanted.as_bytes(), FILE, 0).await;
+            assert!(matches!(made, Ok(_) | Err(Errno::EEXIST)), "{made:?}");
+            if number % 3 == 0 {
+                fs.unlink(&ROOT, root, name.as_bytes()).await.unwrap();
+            }
+        }
+    };
+    cluster.beside(30, cluster.nodes.iter().cloned().enumerate().map(create));
+    cluster.run(10, async {
+        for fs in &cluster.nodes {
+            let all = entries(fs, root).await;
+            assert_eq!(all.len(), 3 * 100 + 150);
+            let mut inodes: Vec<FileId> = all.values().copied().collect();
+            inodes.sort();
+            inodes.dedup();
+            assert_eq!(inodes.len(), all.len(), "an inode number twice");
+        }
+        let inode = cluster.node(2).getattr(root).await.unwrap();
+        assert_eq!(inode.nlink, 2);
+    });
+}
+
+/// Every file keeps exactly one name, every directory is reachable and counts its links right.
+#[test]
+fn rename_storms_end_and_keep_every_name() {
+    let mut random = Random::new("rename_storms");
+    let cluster = Cluster::new(3);
+    let root = cluster.root();
+    let (directories, files) = cluster.run(20, async {
+        let (mut directories, mut files) = (vec![root], Vec::new());
+        for number in 0..6 {
+            let fs = cluster.node(number % 3 + 1);
+            directories
+                .push(fs.mkdir(&ROOT, root, format!("d{number}").as_bytes(), 0o755).await.unwrap().file);
+        }
+        for number in 0..12 {
+            let fs = cluster.node(number % 3 + 1);
+            let parent = directories[number % directories.len()];
+            files.push(fs.mknod(&ROOT, parent, format!("f{number}").as_bytes(), FILE, 0).await.unwrap().file);
+        }
+        (directories, files)
+    });
+    let storm = |fs: FileSystem, mut random: Random, directories: Vec<FileId>| async move {
+        let mut moved = 0;
+        for _ in 0..250 {
+            let (from, to) = (*random.pick(&directories), *random.pick(&directories));
+            let name = match random.below(3) {
+                0 => format!("d{}", random.below(6)),
+                _ => format!("f{}", random.below(12)),
+            };
+            // NoReplace and Exchange keep every inode named.
+            let (to_name, mode) = match random.below(3) {
+                0 => (format!("f{}", random.below(12)), RenameMode::Exchange),
+                1 => (format!("d{}", random.below(6)), RenameMode::Exchange),
+                _ => (name.clone(), RenameMode::NoReplace),
+            };
+            match fs.rename(&ROOT, (from, name.as_bytes()), (to, to_name.as_bytes()), mode).await {
+                Ok(()) => moved += 1,
+                Err(Errno::ENOENT | Errno::EEXIST | Errno::EINVAL) => (),
+                Err(errno) => panic!("{name} to {to_name} {mode:?}: {errno}"),
+            }
+        }
+        moved
+    };
+    let tasks: Vec<_> = (0..6)
+        .map(|task| storm(cluster.nodes[task % 3].clone(), random.fork(), directories.clone()))
+        .collect();
+    let moved: usize = cluster.beside(60, tasks).into_iter().sum();
+    assert!(moved > 50, "the storm was a breeze: {moved}");
+    cluster.run(20, async {
+        let fs = cluster.node(2);
+        let (mut left, mut seen) = (vec![root], Vec::new());
+        while let Some(directory) = left.pop() {
+            let mut links = 2;
+            for file in entries(fs, directory).await.into_values() {
+                let attributes = fs.getattr(file).await.unwrap();
+                if attributes.file_type == FileType::Directory {
+                    links += 1;
+                    assert_eq!(fs.lookup(&ROOT, file, b"..").await.unwrap().file, directory);
+                    left.push(file);
+                } else {
+                    assert_eq!(attributes.nlink, 1);
+                }
+                seen.push(file);
+            }
+            assert_eq!(fs.getattr(directory).await.unwrap().nlink, links);
+        }
+        let mut all = [&directories[1..], &files].concat();
+        (all.sort(), seen.sort());
+        assert_eq!(seen, all, "a file lost or there twice");
+    });
+}
+
+/// Writers replace a whole file; readers see one of the versions, never a mixture.
+#[test]
+fn writes_are_atomic_against_reads() {
+    let cluster = Cluster::new(2);
+    let file = cluster.run(10, async {
+        let made = cluster.node(1).mknod(&ROOT, cluster.root(), b"f", FILE, 0).await.unwrap();
+        cluster.node(1).write(&ROOT, made.file, 0, &[0; 10_000]).await.unwrap();
+        made.file
+    });
+    let task = |number: usize| {
+        let fs = cluster.nodes[number % 2].clone();
+        async move {
+            let mut bytes = vec![0; 10_000];
+            for round in 0..60 {
+                if number < 2 {
+                    fs.write(&ROOT, file, 0, &[(number * 100 + round) as u8; 10_000]).await.unwrap();
+                } else {
+                    assert_eq!(fs.read(file, 0, &mut bytes).await, Ok(10_000));
+                    assert!(bytes.iter().all(|&byte| byte == bytes[0]), "a mixture of two writes");
+                }
+            }
+        }
+    };
+    cluster.beside(30, (0..4).map(task));
+}
+
+#[test]
+fn appends_from_two_nodes_lose_nothing() {
+    let cluster = Cluster::new(2);
+    let file = cluster
+        .run(10, async { cluster.node(2).mknod(&ROOT, cluster.root(), b"log", FILE, 0).await.unwrap().file });
+    let task = |number: usize| {
+        let fs = cluster.nodes[number % 2].clone();
+        async move {
+            for round in 0..100 {
+                let line = format!("{number:03}-{round:05}\n");
+                fs.append(&ROOT, file, line.as_bytes()).await.unwrap();
+            }
+        }
+    };
+    cluster.beside(30, (0..4).map(task));
+    cluster.run(10, async {
+        let mut bytes = vec![0; 5000];
+        assert_eq!(cluster.node(1).read(file, 0, &mut bytes).await, Ok(4000));
+        let mut lines: Vec<_> = bytes[..4000].chunks(10).map(|line| String::from_utf8_lossy(line)).collect();
+        (lines.sort(), lines.dedup());
+        assert_eq!(lines.len(), 400);
+        assert!(lines.iter().all(|line| line.ends_with('\n')));
+    });
+}
+
+/// Files come and go while others open, read and unlink them; in the end nothing is left of them.
+#[test]
+fn short_lives_leave_nothing() {
+    let cluster = Cluster::new(2);
+    let root = cluster.root();
+    let live = |number: usize| {
+        let fs = cluster.nodes[number % 2].clone();
+        async move {
+            for round in 0..60 {
+                let name = format!("f{}", round % 3);
+                let made = fs.create(&ROOT, root, name.as_bytes(), 0o644, Access::READ_WRITE, false).await;
+                let (opened, _) = made.unwrap();
+                fs.write(&ROOT, opened.file, 0, &[1; 5000]).await.unwrap();
+                let shorter = Changes { size: Some(100), ..Changes::default() };
+                fs.setattr(&ROOT, opened.file, shorter).await.unwrap();
+                match fs.unlink(&ROOT, root, name.as_bytes()).await {
+                    Ok(()) | Err(Errno::ENOENT) => (),
+                    Err(errno) => panic!("{errno}"),
+                }
+                assert!(fs.read(opened.file, 0, &mut [0; 10]).await.unwrap() > 0, "open, so still there");
+                fs.release(opened.file);
+            }
+        }
+    };
+    cluster.beside(30, (0..4).map(live));
+    cluster.write_back();
+    cluster.run(20, async {
+        // A node hears of its own orphans when it unlinks; of the others' from the inodes that are written back.
+        for (fs, partition) in cluster.nodes.iter().zip(&cluster.partitions) {
+            let orphans: Vec<FileId> = partition.inodes();
+            for orphan in orphans.into_iter().filter(|file| *file != root) {
+                fs.reap(orphan.inode, orphan.generation).await.unwrap();
+            }
+        }
+        assert_eq!(entries(cluster.node(1), root).await.len(), 0);
+        let taken: u32 = cluster.partitions.iter().map(|partition| partition.taken()).sum();
+        assert!(taken >= 1, "the root");
+    });
+    cluster.write_back();
+    for (id, partition) in (1..).zip(&cluster.partitions) {
+        assert_eq!(partition.inodes().len(), usize::from(id == 1), "inodes of node {id}");
+        assert_eq!(partition.taken(), u32::from(id == 1), "numbers of node {id}");
+        assert_eq!(partition.count(kdfs_format::sets::KIND_FILE), 0, "pages of node {id}");
+    }
+    assert_eq!(cluster.nodes.iter().map(FileSystem::open_files).sum::<usize>(), 0);
+}
+
+/// Whoever gives up while waiting leaves nothing behind.
+#[test]
+fn abandoned_operations_leave_nothing() {
+    let mut random = Random::new("abandoned_operations");
+    let cluster = Cluster::new(2);
+    let root = cluster.root();
+    cluster.run(30, async {
+        let (one, two) = (cluster.node(1), cluster.node(2));
+        let file = one.mknod(&ROOT, root, b"kept", FILE, 0).await.unwrap().file;
+        for round in 0..200 {
+            let name = format!("n{round}");
+            // The other node takes the directory and the file away, so that every operation has to wait.
+            two.setattr(&ROOT, root, Changes { permissions: Some(0o755), ..Changes::default() })
+                .await
+                .unwrap();
+            two.write(&ROOT, file, 0, &[round as u8; 5000]).await.unwrap();
+            let polls = random.below(12);
+            poll_some(polls, one.mkdir(&ROOT, root, name.as_bytes(), 0o755)).await;
+            poll_some(polls, one.write(&ROOT, file, 3000, &[round as u8; 9000])).await;
+            let to = (root, &b"kept"[..]);
+            poll_some(polls, one.rename(&ROOT, (root, name.as_bytes()), to, RenameMode::Exchange)).await;
+            poll_some(polls, one.rename(&ROOT, (root, name.as_bytes()), to, RenameMode::Exchange)).await;
+        }
+        // What is there is whole.
+        let listed = entries(two, root).await;
+        assert!(listed.values().any(|&there| there == file));
+        let mut links = 2;
+        for there in listed.values() {
+            let attributes = two.getattr(*there).await.unwrap();
+            links += u32::from(attributes.file_type == FileType::Directory);
+        }
+        assert_eq!(two.getattr(root).await.unwrap().nlink, links);
+    });
+}
+
+/// Polls a future up to `polls` times, with others running between, and drops it.
+async fn poll_some<T>(polls: usize, operation: impl Future<Output = T>) {
+    let mut operation = Box::pin(operation);
+    for _ in 0..polls {
+        if futures_lite::future::poll_once(&mut operation).await.is_some() {
+            return;
+        }
+        futures_lite::future::yield_now().await;
+        std::thread::yield_now();
+    }
+}
