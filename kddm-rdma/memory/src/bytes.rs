@@ -4,7 +4,7 @@ use crate::Arena;
 use crate::control::tenanted;
 use kddm_object::{Generation, SlotId};
 use std::ptr::NonNull;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, fence};
 
 /// READs copy by words of this many bytes. Slots are made of whole ones.
@@ -83,6 +83,8 @@ impl Arena {
             return false;
         }
         let Some(words) = self.words(slot, offset, from.len()) else { return false };
+        // Whoever reads one of the words below sees, after its own fence, the generation that they belong to.
+        fence(Release);
         let mut skip = offset % WORD;
         let mut rest = from;
         for word in words {

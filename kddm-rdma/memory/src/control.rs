@@ -15,7 +15,7 @@
 use kddm_object::{Generation, Hold, ObjectKey, Refused, Release, SetId, Word};
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release as Publish};
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, fence};
 
 /// A control block. All zeros is a free slot of generation 0.
 #[repr(C, align(32))]
@@ -81,6 +81,8 @@ impl Control {
         self.bytes.store(bytes.as_ptr(), Relaxed);
         self.size.store(size, Relaxed);
         self.word.store(Word::new(generation).0, Publish);
+        // What the engine writes into the slot from here on is seen after the new generation, by a late READ of the old one.
+        fence(Publish);
     }
 
     /// Ends the tenancy, unless somebody holds the slot or it is free already; then nothing is changed.

@@ -3,6 +3,7 @@
 
 use kddm_memory::{Arena, ArenaConfig, Miss};
 use kddm_object::{Hold, Mode, ObjectKey, Release, SetId, SlotId};
+use std::sync::Barrier;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
@@ -59,7 +60,8 @@ struct Tally {
     mode: u64,
 }
 
-fn hit_until(end: &AtomicBool, arena: &Arena, mut random: Random) -> Tally {
+fn hit_until(end: &AtomicBool, start: &Barrier, arena: &Arena, mut random: Random) -> Tally {
+    start.wait();
     let mut tally = Tally::default();
     while !end.load(Relaxed) {
         let object = random.below(OBJECTS);
@@ -137,16 +139,17 @@ fn a_hold_never_lands_on_another_tenant_and_all_are_counted() {
     let arena = Arena::new(ArenaConfig { bytes: 1 << 20, slab_bytes: 64 << 10 }).unwrap();
     let mut random = Random(seed);
     let mut device = vec![0u64; OBJECTS as usize];
-    let stop = AtomicBool::new(false);
+    let (start, stop) = (Barrier::new(4), AtomicBool::new(false));
     let tallies: Vec<Tally> = thread::scope(|scope| {
         let threads: Vec<_> = (1..4)
             .map(|thread| {
-                let (arena, stop) = (&arena, &stop);
-                scope.spawn(move || hit_until(stop, arena, Random(seed + thread * 977)))
+                let (arena, start, stop) = (&arena, &start, &stop);
+                scope.spawn(move || hit_until(stop, start, arena, Random(seed + thread * 977)))
             })
             .collect();
         // Also if an assertion of the engine's fails, or the threads would go on for ever.
-        let _stopper = Stop(&stop);
+        let stopper = Stop(&stop);
+        start.wait();
         let mut slots: Vec<SlotId> = Vec::new();
         for _ in 0..TENANCIES {
             let object = random.below(OBJECTS);
@@ -165,7 +168,7 @@ fn a_hold_never_lands_on_another_tenant_and_all_are_counted() {
         for slot in slots {
             end(&arena, slot, &mut device);
         }
-        drop(_stopper);
+        drop(stopper);
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     let sum = |of: fn(&Tally) -> u64| tallies.iter().map(of).sum::<u64>();
