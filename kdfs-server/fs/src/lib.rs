@@ -20,6 +20,7 @@
 //! line in the log. Access times change only when they are set (as with the mount option `noatime`).
 #![forbid(unsafe_code)]
 
+mod abreast;
 mod allocate;
 mod attributes;
 mod create;

@@ -1,10 +1,14 @@
 //! The end of files that have no name any more. Called on the node of their partition.
 
+use crate::abreast::abreast;
 use crate::entries::page_id;
 use crate::error::on;
 use crate::{Errno, FileId, FileSystem, FileType, Result, keys, size};
 use kddm_rdma::ObjectKey;
 use kdfs_format::directory::{self, FIRST_PAGE, MAX_DEPTH};
+
+/// Up to here it is quicker to remove pages than to see which there are.
+const FEW_PAGES: u32 = 64;
 
 impl FileSystem {
     /// Waits until nobody in the cluster has the file open, then removes its pages and its inode and frees its number.
@@ -25,7 +29,8 @@ impl FileSystem {
         };
         match file_type {
             FileType::Directory => self.remove_tree(file).await?,
-            _ => self.remove_pages(file, 0, pages).await?,
+            _ if pages <= FEW_PAGES => self.remove_pages(file, 0, pages).await?,
+            _ => self.remove_dirty_pages(file).await?,
         }
         self.free(file, Some(token)).await?;
         Ok(true)
@@ -38,6 +43,14 @@ impl FileSystem {
             Ok(_) | Err(Errno::ESTALE) => Ok(None),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// Removes those pages that would still be written to the partition. The others lose their bytes with the inode, and
+    /// copies in memory, which nobody can name any more, make room when it is needed.
+    async fn remove_dirty_pages(&self, file: FileId) -> Result<()> {
+        let set = keys::file_page(file, 0).set;
+        let dirty = self.node().dirty().into_iter().filter(|key| key.set == set);
+        abreast(dirty.map(|key| self.remove_object(key))).await
     }
 
     /// Removes the pages of a directory's tree.

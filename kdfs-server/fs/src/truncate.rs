@@ -1,5 +1,6 @@
 //! Shrinking and stretching files.
 
+use crate::abreast::abreast;
 use crate::error::on;
 use crate::hold::ExclusiveInode;
 use crate::{FileId, FileSystem, Result, keys, size};
@@ -26,10 +27,7 @@ impl FileSystem {
 
     /// Removes the pages from `first` to before `end` of a file that nobody else can reach now.
     pub(crate) async fn remove_pages(&self, file: FileId, first: u32, end: u32) -> Result<()> {
-        for page in first..end {
-            self.remove_object(keys::file_page(file, page)).await?;
-        }
-        Ok(())
+        abreast((first..end).map(|page| self.remove_object(keys::file_page(file, page)))).await
     }
 
     /// Zeros the bytes behind `end` in the page that it divides.
