@@ -232,6 +232,19 @@ mod tests {
     }
 
     #[test]
+    fn a_hold_granted_under_revocation_tells_too() {
+        let (arena, slot) = arena_with(Mode::Exclusive, 8);
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let list = told.clone();
+        assert!(arena.on_notify(Box::new(move |key| list.lock().push(key))));
+        let word = arena.load(slot);
+        let granted = word.with_revoke(true).grant(Hold::Exclusive).unwrap();
+        arena.swap(slot, word, granted).unwrap();
+        drop(arena.adopt_exclusive(slot));
+        assert_eq!(*told.lock(), [KEY]);
+    }
+
+    #[test]
     #[should_panic(expected = "is not held shared")]
     fn what_is_not_held_is_not_adopted() {
         let (arena, slot) = arena_with(Mode::Shared, 8);

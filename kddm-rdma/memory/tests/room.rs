@@ -274,3 +274,28 @@ fn holds_follow_the_mode() {
     assert_eq!(arena.try_hold(key(1), Hold::Shared), Err(Miss::Busy));
     assert_eq!(arena.put(slot, Hold::Shared), kddm_object::Release::Notify);
 }
+
+#[test]
+#[should_panic(expected = "was released with word")]
+fn a_held_slot_is_not_released() {
+    let arena = arena(MIB);
+    let slot = copy(&arena, key(1), 8, false).unwrap();
+    arena.try_hold(key(1), Hold::Shared).unwrap();
+    arena.release(slot);
+}
+
+#[test]
+#[should_panic(expected = "was put without")]
+fn a_hold_is_put_once() {
+    let arena = arena(MIB);
+    let slot = copy(&arena, key(1), 8, false).unwrap();
+    arena.try_hold(key(1), Hold::Shared).unwrap();
+    arena.put(slot, Hold::Shared);
+    arena.put(slot, Hold::Shared);
+}
+
+#[test]
+#[should_panic(expected = "is no slot of this arena")]
+fn a_slot_of_another_arena_is_a_bug() {
+    arena(MIB).load(SlotId::new(77, 0));
+}

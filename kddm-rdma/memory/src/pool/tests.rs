@@ -26,7 +26,7 @@ fn the_reserve_is_for_those_who_free_memory() {
     let pages = class_of(4096);
     // Three small classes have nothing yet: three slabs wait for them.
     let ordinary = exhaust(&mut pool, pages, false);
-    assert_eq!(ordinary.len(), 13 * 16 - kept_back(13 * 16));
+    assert_eq!(ordinary.len(), 13 * 16 - 13);
     let reserved = exhaust(&mut pool, pages, true);
     assert_eq!(ordinary.len() + reserved.len(), 16 * 16);
     assert_eq!(take(&mut pool, pages, true), None);
@@ -50,10 +50,14 @@ fn very_few_slabs_serve_several_classes() {
 }
 
 #[test]
+fn a_sixteenth_is_kept_back_at_least_four_at_most_half() {
+    assert_eq!([0, 1, 2, 6, 16, 64, 160, 4096].map(kept_back), [0, 0, 1, 3, 4, 4, 10, 256]);
+}
+
+#[test]
 fn a_slab_of_one_slot_can_be_had() {
     let mut pool = pool(2);
     let class = class_of(65536);
-    assert_eq!(kept_back(1), 0);
     assert!(take(&mut pool, class, false).is_some());
     assert_eq!(take(&mut pool, class_of(1 << 20), true), None, "larger than a slab");
 }
