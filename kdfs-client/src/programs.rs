@@ -35,6 +35,8 @@ pub struct ServerStart {
     pub log: PathBuf,
     /// Whether it is to end with its last mount.
     pub on_demand: bool,
+    /// For tests that must see stale bytes: break coherence.
+    pub unsound: bool,
 }
 
 /// A server that has been started and has not said yet that it is ready.
@@ -68,6 +70,9 @@ impl ServerStart {
         }
         if self.on_demand {
             command.arg("--on-demand");
+        }
+        if self.unsound {
+            command.arg("--unsound-skip-invalidations");
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let child = command.spawn().with_context(|| {

@@ -1,1 +1,17 @@
-//! The kDFS daemon of a node: partition linkers, the FUSE mount, the admin socket
+//! The kDFS daemon of a node: its partition, its mounts, its admin socket.
+//!
+//! [`start`] makes a [`Server`] of the parts: cluster file, key, [`partition`], arena, fabric, node, file system.
+#![forbid(unsafe_code)]
+
+mod admin;
+mod fuse;
+mod mounts;
+pub mod partition;
+mod reaper;
+mod server;
+mod start;
+
+pub use admin::{AdminError, Listener};
+pub use fuse::SessionError;
+pub use server::Server;
+pub use start::{Options, start};

@@ -194,6 +194,7 @@ fn start(config: &Path, place: &Place, options: &MountOptions, socket: &Path) ->
         socket: socket.to_owned(),
         log: options.log.clone().unwrap_or_else(|| programs::installed_log(place.node)),
         on_demand: true,
+        unsound: false,
     };
     start.spawn()?.wait()?;
     Connection::open(socket)

@@ -83,12 +83,12 @@ impl Playground {
         Ok(playground)
     }
 
-    /// Gives all arenas another size, from their next start on.
+    /// Gives all arenas this size, or the usual one, from their next start on.
     ///
     /// # Errors
     /// It is no size, or the cluster file cannot be written.
-    pub fn set_arena(&mut self, size: &str) -> Result<()> {
-        self.cluster.arena_bytes = arena(size)?;
+    pub fn set_arena(&mut self, size: Option<&str>) -> Result<()> {
+        self.cluster.arena_bytes = arena(size.unwrap_or(DEFAULT_ARENA))?;
         let written = Cluster { key_file: "cluster.key".into(), ..self.cluster.clone() };
         Ok(written.save(&self.config())?)
     }
@@ -119,7 +119,7 @@ impl Playground {
     }
 
     /// How the server of a node is started.
-    pub fn start(&self, member: &Member) -> programs::ServerStart {
+    pub fn start(&self, member: &Member, unsound: bool) -> programs::ServerStart {
         programs::ServerStart {
             config: self.config(),
             node: member.id.get(),
@@ -128,6 +128,7 @@ impl Playground {
             socket: self.socket(member),
             log: self.node(member).join("server.log"),
             on_demand: false,
+            unsound,
         }
     }
 
@@ -162,7 +163,7 @@ fn empty_directory(dir: &Path) -> Result<PathBuf> {
             ours,
             "{}: is no playground and has other things in it ({}); give an empty or new directory",
             dir.display(),
-            name.display()
+            name.to_string_lossy()
         );
     }
     Ok(dir)

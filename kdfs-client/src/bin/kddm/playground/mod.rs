@@ -29,12 +29,15 @@ pub enum Command {
         /// How bytes move between the nodes: tcp.
         #[arg(long, default_value = "tcp")]
         fabric: Fabric,
-        /// Memory for objects on each node, as "64 MiB"; of an existing DIR: a new size for it. Default: 64 MiB.
+        /// Memory for objects on each node, as "128 MiB". Not given: 64 MiB, whatever it was before.
         #[arg(long, value_name = "SIZE")]
         arena: Option<String>,
         /// How many of the nodes (the last ones) have no partition.
         #[arg(long, value_name = "K")]
         diskless: Option<u8>,
+        /// For tests that must see stale bytes: break coherence.
+        #[arg(long, hide = true)]
+        unsound_skip_invalidations: bool,
     },
     /// Unmount everything, write everything back, end all nodes. DIR keeps its files.
     Down {
@@ -47,8 +50,8 @@ pub enum Command {
 /// Does it.
 pub fn run(command: Command) -> Result<()> {
     match command {
-        Command::Up { nodes, dir, fabric, arena, diskless } => {
-            up::run(&up::Wanted { nodes, dir, fabric, arena, diskless })
+        Command::Up { nodes, dir, fabric, arena, diskless, unsound_skip_invalidations: unsound } => {
+            up::run(&up::Wanted { nodes, dir, fabric, arena, diskless, unsound })
         }
         Command::Down { dir } => down::run(&dir),
     }

@@ -25,13 +25,14 @@ pub struct Wanted {
     pub fabric: Fabric,
     pub arena: Option<String>,
     pub diskless: Option<u8>,
+    pub unsound: bool,
 }
 
 /// Returns when all nodes serve and all mounts answer. What it started ends again if it fails.
 pub fn run(wanted: &Wanted) -> Result<()> {
     let playground = playground(wanted)?;
     let mut started = Vec::new();
-    let result = bring_up(&playground, &mut started);
+    let result = bring_up(&playground, wanted.unsound, &mut started);
     if result.is_err() {
         for member in &started {
             take_back(&playground, member);
@@ -60,13 +61,11 @@ fn playground(wanted: &Wanted) -> Result<Playground> {
         wanted.dir.display(),
         playground.cluster.fabric
     );
-    if let Some(size) = &wanted.arena {
-        playground.set_arena(size)?;
-    }
+    playground.set_arena(wanted.arena.as_deref())?;
     Ok(playground)
 }
 
-fn bring_up(playground: &Playground, started: &mut Vec<Member>) -> Result<()> {
+fn bring_up(playground: &Playground, unsound: bool, started: &mut Vec<Member>) -> Result<()> {
     let nodes = &playground.cluster.nodes;
     let progress = progress(nodes.len() as u64);
     let mut starting: Vec<(Member, Starting)> = Vec::new();
@@ -74,7 +73,7 @@ fn bring_up(playground: &Playground, started: &mut Vec<Member>) -> Result<()> {
         if playground.server(member).is_none() {
             clear_dead_mount(playground, member)?;
             started.push(*member);
-            starting.push((*member, playground.start(member).spawn()?));
+            starting.push((*member, playground.start(member, unsound).spawn()?));
         }
     }
     let mut failures = Vec::new();

@@ -1,0 +1,141 @@
+//! How a server comes to be.
+
+use crate::{
+    Server,
+    admin::Listener,
+    mounts::Mounts,
+    partition::{Partition, PartitionConfig},
+    reaper::Reaper,
+    server::Life,
+};
+use anyhow::{Context, Result};
+use futures_lite::future::{block_on, or};
+use kddm_cluster::{Cluster, ClusterError, Key, Member, paths};
+use kddm_fabric::tcp::{Greeting, Tcp, TcpConfig};
+use kddm_memory::{Arena, ArenaConfig};
+use kddm_object::{Incarnation, NodeId, limits::INLINE_MAX};
+use kddm_rdma::{Host, LinuxHost, Node, NodeConfig};
+use kdfs_format::FORMAT_VERSION;
+use kdfs_fs::{FileSystem, FsConfig};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+/// How long a server that starts waits for its peers. After that it serves alone: what needs an absent peer fails.
+const MEETING: Duration = Duration::from_secs(5);
+
+/// What servers say to each other, and what it means. Servers of another version are not let in.
+const PROTOCOL_VERSION: u32 = 1;
+
+/// What a server is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The cluster file.
+    pub config: PathBuf,
+    /// Its node; not needed where the cluster has only one.
+    pub node: Option<NodeId>,
+    /// Its partition; none on a diskless node.
+    pub partition: Option<PathBuf>,
+    /// Inode number of the root directory. A partition knows it.
+    pub root: Option<u32>,
+    /// Its admin socket.
+    pub socket: Option<PathBuf>,
+    /// Whether it ends with its last mount.
+    pub on_demand: bool,
+    /// Threads for tasks.
+    pub workers: usize,
+    /// UNSOUND, for tests: copies are kept when they should be dropped.
+    pub unsound_keep_copies: bool,
+}
+
+/// Starts the server of a node. It has met its peers, or waited for them, when this returns; its socket answers before.
+///
+/// # Errors
+/// One sentence: what is wrong, where, and what to do. Nothing was left behind.
+pub fn start(options: &Options) -> Result<(Arc<Server>, Listener)> {
+    let cluster = Cluster::load(&options.config)?;
+    let member = member(&cluster, options)?;
+    let key = cluster.key()?;
+    let host = LinuxHost::start(options.workers).context("the server's threads cannot be started")?;
+    let socket =
+        options.socket.clone().unwrap_or_else(|| paths::socket(paths::RUN_DIRECTORY.as_ref(), member.id));
+    let listener = Listener::bind(&socket, &*host)?;
+    let server = Arc::new(assemble(options, cluster, member, key, host)?);
+    listener.serve(&server)?;
+    block_on(or(server.node.connected(), server.host.sleep(MEETING)));
+    server.met();
+    tracing::info!(state = ?server.state(), "ready");
+    Ok((server, listener))
+}
+
+fn member(cluster: &Cluster, options: &Options) -> Result<Member> {
+    let node = match (options.node, &cluster.nodes[..]) {
+        (Some(node), _) => node,
+        (None, [only]) => only.id,
+        (None, _) => anyhow::bail!("which node this is has to be said: --node ID"),
+    };
+    cluster.member(node).copied().ok_or_else(|| {
+        let listed: Vec<String> = cluster.nodes.iter().map(|member| member.id.to_string()).collect();
+        ClusterError::NoNode { file: options.config.clone(), node, listed: listed.join(", ") }.into()
+    })
+}
+
+fn assemble(
+    options: &Options,
+    cluster: Cluster,
+    member: Member,
+    key: Key,
+    host: Arc<LinuxHost>,
+) -> Result<Server> {
+    let root = options.root.or(cluster.root);
+    let partition = match &options.partition {
+        Some(directory) => {
+            let config = PartitionConfig {
+                directory: directory.clone(),
+                node: member.id,
+                root,
+                cluster: Some(cluster.id.0),
+            };
+            Some(Partition::open(host.clone(), &config)?)
+        }
+        None => None,
+    };
+    let root = partition.as_ref().map(|partition| partition.root()).or(root);
+    let root = root.context("a node without a partition has to be told the root directory: --root INODE")?;
+    // A diskless node remembers nothing, so its lives are told apart by the clock.
+    let incarnation = match &partition {
+        Some(partition) => partition.incarnation(),
+        None => Incarnation(host.wall().as_nanos() as u64),
+    };
+    let arena = Arc::new(Arena::new(ArenaConfig::new(cluster.arena_bytes as usize))?);
+    let fabric = TcpConfig {
+        me: member.id,
+        incarnation,
+        listen: cluster.socket(&member),
+        peers: cluster.peers_of(member.id),
+        cluster: cluster.id,
+        key,
+        greeting: Greeting {
+            protocol_version: PROTOCOL_VERSION,
+            format_version: FORMAT_VERSION,
+            root: Some(root),
+        },
+    };
+    let transport = Tcp::start(fabric, arena.clone())?;
+    let config = NodeConfig {
+        me: member.id,
+        incarnation,
+        members: cluster.members(),
+        inline_max: INLINE_MAX as u32,
+        unsound_keep_copies: options.unsound_keep_copies,
+    };
+    let families = kdfs_fs::families(partition.as_ref().map(|partition| partition.linker()));
+    let node = Node::start(config, Box::new(transport), arena.clone(), host.clone(), families)?;
+    let reaper = Arc::new(Reaper::new(host.clone()));
+    let here = partition.as_ref().map(|_| member.id);
+    let fs = FileSystem::new(node.clone(), FsConfig { root, here, orphan: reaper.sink() });
+    reaper.begin(fs.clone());
+    if let Some(partition) = &partition {
+        partition.start(node.clone(), reaper.sink());
+    }
+    let (mounts, life, on_demand) = (Mounts::default(), Life::default(), options.on_demand);
+    Ok(Server { cluster, member, host, arena, node, partition, fs, mounts, on_demand, life })
+}
