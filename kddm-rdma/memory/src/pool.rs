@@ -44,7 +44,12 @@ pub(crate) struct Class {
 struct Drain {
     slab: u16,
     wanted_by: usize,
+    /// How often others will still be short of memory before it ends.
+    patience: u32,
 }
+
+/// A drain ends when others were short of memory this often since its class last asked: who wanted it has given up.
+const PATIENCE: u32 = 1000;
 
 /// All slabs and classes.
 pub(crate) struct Pool {
@@ -258,12 +263,24 @@ impl Pool {
         let of = &self.slabs[usize::from(slab)];
         let Some(class) = of.class else { return };
         let (free, empty) = (of.free as usize, of.free == of.slots);
-        self.drain = Some(Drain { slab, wanted_by });
+        self.drain = Some(Drain { slab, wanted_by, patience: PATIENCE });
         if self.classes[class].open.remove(&slab) {
             self.classes[class].free -= free;
         }
         if empty {
             self.retire(slab, class);
+        }
+    }
+
+    /// `class` is short of memory: if a slab is being emptied, it goes on for its own class and ends in time for others.
+    pub(crate) fn short_of(&mut self, class: usize) {
+        let Some(drain) = &mut self.drain else { return };
+        if drain.wanted_by == class {
+            drain.patience = PATIENCE;
+        } else if drain.patience > 0 {
+            drain.patience -= 1;
+        } else {
+            self.stop_drain();
         }
     }
 

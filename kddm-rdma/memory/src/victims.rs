@@ -16,6 +16,7 @@ impl Arena {
     pub fn victims(&self, size: u32, count: usize, out: &mut Vec<ObjectKey>) {
         let Some(class) = size_class(size) else { return };
         let state = &mut *self.state.lock();
+        state.pool.short_of(class);
         let before = out.len();
         self.sweep(state, class, count, out);
         if out.len() == before && state.pool.slots_per_slab(class) > 0 {

@@ -122,6 +122,24 @@ fn a_drain_that_is_given_up_leaves_an_ordinary_slab() {
 }
 
 #[test]
+fn a_drain_that_nobody_asks_for_any_more_ends() {
+    let mut pool = pool(4);
+    let (class, large) = (class_of(4096), class_of(65536));
+    let pages = exhaust(&mut pool, class, true);
+    pool.start_drain(0, large);
+    pool.give(pages[0]);
+    for asked_again in [true, false] {
+        (0..PATIENCE).for_each(|_| pool.short_of(class));
+        assert_eq!(pool.draining_for(large), Some(0));
+        if asked_again {
+            pool.short_of(large);
+        }
+    }
+    pool.short_of(class);
+    assert_eq!((pool.draining_for(large), pool.class(class).free), (None, 1));
+}
+
+#[test]
 fn a_slab_that_the_kernel_refuses_is_none() {
     let mut pool = pool(4);
     assert_eq!(pool.take(0, true, None, |_, _| false), None);
