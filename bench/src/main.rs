@@ -3,7 +3,9 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
-use kddm_bench::{alternate, demo, fs_latency, interrupt, random, report::Report, tree};
+use kddm_bench::{
+    alternate, demo, fs_latency, interrupt, object_latency, playground, random, report::Report, tree,
+};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -71,14 +73,13 @@ enum Command {
         #[arg(long)]
         source: Option<PathBuf>,
     },
-    /// Latencies of file-system calls on mounts beside a native directory; writes target/report/fs-latency.json
+    /// Latencies of file-system calls beside a native directory; writes target/report/fs-latency.json
     FsLatency {
-        /// A native directory
-        #[arg(long)]
-        native: PathBuf,
-        /// The mounts, in the order n1, n2 …
-        #[arg(required = true)]
+        /// The mounts, in the order n1, n2 … [default: a playground of two nodes, for this run]
         mounts: Vec<PathBuf>,
+        /// A native directory, where there are mounts
+        #[arg(long, requires = "mounts")]
+        native: Option<PathBuf>,
         /// What to call the fabric in the report
         #[arg(long, default_value = "tcp")]
         fabric: String,
@@ -86,6 +87,15 @@ enum Command {
         #[arg(long, default_value_t = 2000)]
         count: u32,
     },
+    /// Latencies of get, grab and put beside a lock and a ping-pong; writes target/report/object-latency.json
+    ObjectLatency {
+        /// Misses of each kind
+        #[arg(long, default_value_t = 2000)]
+        count: u32,
+    },
+    /// The other process of the ping-pong
+    #[command(hide = true)]
+    Pong,
 }
 
 fn main() -> ExitCode {
@@ -113,15 +123,37 @@ fn run(command: Command) -> Result<()> {
             alternate_once([a, b], alternate::Options { rounds, seed }, expect_stale)
         }
         Command::Tree { a, b, files, source } => tree_once([a, b], files, source),
-        Command::FsLatency { native, mounts, fabric, count } => {
-            let named = mounts.into_iter().enumerate().map(|(at, mount)| (format!("n{}", at + 1), mount));
-            let mut report = Report::new(None);
-            report.cases =
-                fs_latency::run(&fs_latency::Options { native, nodes: named.collect(), fabric, count })?;
-            println!("{}\n{}", report.table(), report.write("fs-latency")?.display());
-            Ok(())
+        Command::FsLatency { mounts, native, fabric, count } => measure_calls(mounts, native, fabric, count),
+        Command::ObjectLatency { count } => {
+            let mut report = Report::new(Some("loopback"));
+            report.cases = object_latency::run(object_latency::Options { hit_blocks: 101, misses: count })?;
+            publish(&report, "object-latency")
         }
+        Command::Pong => object_latency::serve(),
     }
+}
+
+fn measure_calls(mounts: Vec<PathBuf>, native: Option<PathBuf>, fabric: String, count: u32) -> Result<()> {
+    let directory = tempfile::Builder::new().prefix("kddm-latency-").tempdir()?;
+    let mut cluster = None;
+    let mounts = if mounts.is_empty() {
+        let options = playground::Options { fabric: fabric.clone(), ..playground::Options::nodes(2) };
+        let started =
+            cluster.insert(playground::Playground::up(&directory.path().join("cluster"), &options)?);
+        vec![started.mount(1), started.mount(2)]
+    } else {
+        mounts
+    };
+    let named = mounts.into_iter().enumerate().map(|(at, mount)| (format!("n{}", at + 1), mount));
+    let native = native.unwrap_or_else(|| directory.path().to_owned());
+    let mut report = Report::new(None);
+    report.cases = fs_latency::run(&fs_latency::Options { native, nodes: named.collect(), fabric, count })?;
+    publish(&report, "fs-latency")
+}
+
+fn publish(report: &Report, name: &str) -> Result<()> {
+    println!("{}\n{}", report.table(), report.write(name)?.display());
+    Ok(())
 }
 
 fn alternate_once(sides: [PathBuf; 2], options: alternate::Options, expect_stale: bool) -> Result<()> {

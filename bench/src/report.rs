@@ -1,7 +1,7 @@
 //! What every benchmark leaves behind: `target/report/NAME.json`, and the same as a table.
 
 use anyhow::{Context, Result};
-use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -175,7 +175,7 @@ impl Report {
     /// The rows for people.
     pub fn table(&self) -> Table {
         let mut table = Table::new();
-        table.load_preset(UTF8_HORIZONTAL_ONLY);
+        table.load_preset(NOTHING);
         table.set_header([
             "operation",
             "node",
