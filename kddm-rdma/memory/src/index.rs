@@ -94,10 +94,9 @@ impl Index {
             loop {
                 // Acquire: what was done to the slot before it was indexed; and `moves` below is read after this.
                 let entry = table[place & mask].load(Acquire);
-                if fingerprint(entry) == fp
-                    && let Some(found) = is(SlotId(entry as u32))
-                {
-                    return Some(found);
+                let found = if fingerprint(entry) == fp { is(SlotId(entry as u32)) } else { None };
+                if found.is_some() {
+                    return found;
                 }
                 if entry == 0 {
                     break;

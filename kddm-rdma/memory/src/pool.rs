@@ -288,9 +288,7 @@ impl Pool {
     pub(crate) fn stop_drain(&mut self) {
         let Some(drain) = self.drain.take() else { return };
         let slab = &self.slabs[usize::from(drain.slab)];
-        if let Some(class) = slab.class
-            && slab.free > 0
-        {
+        if let Some(class) = slab.class.filter(|_| slab.free > 0) {
             self.classes[class].open.insert(drain.slab);
             self.classes[class].free += slab.free as usize;
         }
