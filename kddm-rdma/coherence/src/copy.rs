@@ -76,6 +76,8 @@ pub(crate) struct Outstanding {
     pub tell_home: bool,
     /// The home gives this transaction up if its READ fails.
     pub retry: Option<Seq>,
+    /// We told the home that nothing of this transaction is left: what still comes of it is too late.
+    pub given_up: Option<Seq>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -343,6 +345,7 @@ impl Core {
                 source: None,
                 tell_home: false,
                 retry: None,
+                given_up: None,
             });
         }
         let kind = kind_of(waiter.hold);
@@ -350,6 +353,25 @@ impl Core {
         let request = Request { kind, rid, first_touch, try_only, have, hint: None, seen: 0 };
         self.send(home, key, Body::Request(request), cx);
         false
+    }
+
+    /// No slot can be had: whoever waits for one is refused, but for what was granted already, which goes on waiting.
+    pub(crate) fn out_of_memory<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        const ENOMEM: i32 = 12;
+        let Some(place) = self.starved.iter().position(|&starved| starved == key) else { return };
+        if self.request_mut(key).is_some_and(|request| matches!(request.data, Data::Unlanded(_))) {
+            return;
+        }
+        self.starved.remove(place);
+        if self.is_filling(key) {
+            self.linker_done(key, crate::LinkerReply::Failed(ENOMEM), cx);
+        } else if let Some(copy) =
+            self.copies.get_mut(&key).filter(|copy| copy.request.is_none() && !copy.waiters.is_empty())
+        {
+            let waiter = take_first(copy);
+            self.give_up(key, waiter.purpose, OpError::NoMemory, cx);
+        }
+        self.pump(key, cx);
     }
 
     /// Tells whoever waited for `purpose` that it failed.
@@ -365,7 +387,8 @@ impl Core {
             // The copy was wished for, not needed: the get that follows will hear what is wrong.
             Purpose::Prefetch(_) => cx.complete(purpose, Ok(None)),
             Purpose::Sync => self.sync_failed(key, error, cx),
-            Purpose::Take(_) | Purpose::Nobody => {}
+            Purpose::Take(from) => self.keep_naming(from, key, cx),
+            Purpose::Nobody => {}
         }
     }
 

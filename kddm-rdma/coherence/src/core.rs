@@ -128,6 +128,7 @@ impl Core {
             Input::LinkerDone(key, reply) => self.linker_done(key, reply, cx),
             Input::Cleaned(key) => self.cleaned(key, cx),
             Input::Evict(key) => self.evict(key, None, cx),
+            Input::OutOfMemory(key) => self.out_of_memory(key, cx),
             Input::MemoryFreed => self.freed = true,
             Input::PeerUp(node, incarnation) => self.peer_up(node, incarnation, cx),
             Input::PeerDown(node) => self.peer_down(node, cx),

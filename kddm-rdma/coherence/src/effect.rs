@@ -65,6 +65,8 @@ pub enum Input {
     Cleaned(ObjectKey),
     /// The node is short of memory: drop or move this copy if nobody uses it.
     Evict(ObjectKey),
+    /// Nothing can be evicted for this object: whoever waits for a slot of it is refused.
+    OutOfMemory(ObjectKey),
     /// Slots became free: whoever waits for one may try again.
     MemoryFreed,
     /// A peer is there, in this life.

@@ -5,8 +5,8 @@ use crate::copy::{Purpose, Waiter};
 use crate::core::{Context, Core};
 use crate::home::{Copies, State, Work};
 use crate::revoke::take_mode;
-use crate::{Body, Effect, OpId, Store};
-use kddm_object::{Durability, FirstTouch, Hold, Mode, NodeId, NodeSet, ObjectKey, Seq};
+use crate::{Body, Effect, Nack, OpId, Store};
+use kddm_object::{Durability, FirstTouch, Hold, Mode, NodeId, NodeSet, ObjectKey, Rid, Seq};
 
 impl Core {
     /// Drops or moves the local copy if nobody uses it. `flush`: who wants to hear of the end.
@@ -76,7 +76,7 @@ impl Core {
                 // The device did not take it: it stays.
                 self.end_evicting(key, cx);
             } else {
-                self.sync_begin(me, key, kddm_object::Rid(0), cx);
+                self.sync_begin(me, key, Rid(0), cx);
             }
         } else if !others.is_empty() {
             self.collect(key, &others, Then::Purge, cx);
@@ -94,7 +94,7 @@ impl Core {
             State::Shared { owner, copies } if owner.node == from => Some((*owner, copies.clone())),
             State::Exclusive { owner, .. } if *owner == from => None,
             // It has given the object away since it asked.
-            _ => return,
+            _ => return self.keep_naming(from, key, cx),
         };
         let ours = self
             .copies
@@ -123,6 +123,11 @@ impl Core {
                 self.wait(key, waiter, cx);
             }
         }
+    }
+
+    /// Answers EVICT: it came to nothing, and may be asked again.
+    pub(crate) fn keep_naming<S: Store>(&mut self, owner: NodeId, key: ObjectKey, cx: &mut Context<'_, S>) {
+        self.send(owner, key, Body::Nack { rid: Rid(0), why: Nack::WouldBlock }, cx);
     }
 
     pub(crate) fn home_drained<S: Store>(
@@ -158,8 +163,11 @@ impl Core {
                 self.send(old.node, key, Body::Free { seq }, cx);
                 self.location(slot, cx.store)
             }
-            // Ours went under memory pressure in the meantime: the old owner keeps it, and will ask again.
-            None => old,
+            // Ours went under memory pressure in the meantime.
+            None => {
+                self.keep_naming(old.node, key, cx);
+                old
+            }
         };
         self.set_state(key, State::Shared { owner, copies });
         self.serve(key, cx);

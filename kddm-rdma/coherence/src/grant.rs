@@ -24,7 +24,7 @@ impl Core {
         let request = self.copies.get_mut(&key).and_then(|copy| {
             let early = copy.early.take();
             let request = copy.request.as_mut()?;
-            let ours = request.rid == rid && request.data == Data::Awaited;
+            let ours = request.rid == rid && request.data == Data::Awaited && request.given_up != Some(seq);
             ours.then_some((request, early))
         });
         let Some((request, early)) = request else {
@@ -172,7 +172,9 @@ impl Core {
             Nack::Lost => OpError::Lost,
             Nack::Peer(node) => OpError::PeerLost(node),
         };
-        if self.calls.contains_key(&rid) {
+        if rid == Rid(0) {
+            self.end_evicting(key, cx);
+        } else if self.calls.contains_key(&rid) {
             self.finished(rid, Err(error), cx);
         } else if self.request_mut(key).is_some_and(|request| request.rid == rid) {
             self.end_request(key, Some(error), cx);
@@ -186,6 +188,7 @@ impl Core {
             Some(copy) if copy.request.as_ref().is_some_and(|request| request.rid == rid) => {
                 let Some(request) = copy.request.as_mut() else { return };
                 if request.data == Data::Awaited {
+                    request.given_up = Some(seq);
                     Body::Retrying { rid, seq }
                 } else {
                     // The READ decides; its end answers.
@@ -249,6 +252,7 @@ impl Core {
             request.data = Data::Awaited;
             request.seq = Seq(0);
             let seq = request.retry.take().unwrap_or(seq);
+            request.given_up = Some(seq);
             self.send(home, key, Body::Retrying { rid, seq }, cx);
         } else {
             let source = request.source.unwrap_or(home);

@@ -113,9 +113,9 @@ pub enum Body {
         /// The grant is exclusive.
         exclusive: bool,
     },
-    /// home → requester: not granted.
+    /// home → requester: not granted. With `rid` 0 it answers EVICT: the naming stays where it is.
     Nack {
-        /// The request.
+        /// The request, or 0.
         rid: Rid,
         /// Why.
         why: Nack,

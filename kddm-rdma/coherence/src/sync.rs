@@ -3,7 +3,7 @@
 
 use crate::copy::{Purpose, Waiter};
 use crate::core::{Context, Core, swap};
-use crate::home::{State, Work};
+use crate::home::State;
 use crate::{Body, Effect, LinkerReply, Nack, OpError, OpId, Request, RequestKind, Store};
 use kddm_object::{FirstTouch, Hold, Mode, NodeId, ObjectKey, Rid, SlotId};
 
@@ -122,7 +122,8 @@ impl Core {
         let slot = self.copies.get(&key).and_then(|copy| copy.slot);
         let Some(entry) = self.entries.get_mut(&key) else { return };
         match entry.state {
-            State::Busy { work: Work::Grab { .. } | Work::FirstTouch { .. }, .. } => return,
+            // A transaction is under way: a writer may have its hold already, or get it before it asks.
+            State::Busy { .. } => return,
             State::Exclusive { owner, rid } if owner == me => {
                 let Some(slot) = slot else { return };
                 let (old, shared) =

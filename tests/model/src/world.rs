@@ -251,7 +251,7 @@ impl World {
 
     /// A node returns when its peers have noticed its end.
     fn may_restart(&self, id: NodeId) -> bool {
-        let noticed = |life: &Life| !life.sessions.contains_key(&id);
+        let unread = |peer: NodeId| self.links.get(&(id, peer)).is_some_and(|items| !items.is_empty());
         let held = |node: &Node| {
             node.threads
                 .iter()
@@ -260,7 +260,7 @@ impl World {
         self.nodes
             .iter()
             .filter(|(other, _)| **other != id)
-            .all(|(_, node)| node.life.as_ref().is_some_and(noticed) && !held(node))
+            .all(|(&other, node)| node.life.is_some() && !unread(other) && !held(node))
     }
 
     /// Applies one action and checks the promises.
@@ -483,9 +483,7 @@ impl World {
         }
         let peers: Vec<NodeId> = self.nodes.keys().copied().filter(|&peer| peer != id).collect();
         for peer in peers {
-            if self.life(peer).sessions.contains_key(&id) {
-                self.links.entry((id, peer)).or_default().push_back(Item::Down);
-            }
+            self.links.entry((id, peer)).or_default().push_back(Item::Down);
         }
     }
 
@@ -773,6 +771,7 @@ fn name(input: &Input) -> &'static str {
         Input::Cleaned(_) => "cleaned",
         Input::Evict(_) => "evict",
         Input::MemoryFreed => "memory freed",
+        Input::OutOfMemory(_) => "out of memory",
         Input::PeerUp(..) => "peer up",
         Input::PeerDown(_) => "peer down",
         Input::Message(_, message) => match &message.body {
