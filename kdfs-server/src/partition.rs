@@ -184,9 +184,16 @@ impl Partition {
 }
 
 /// Makes checkpoints until the last one.
-async fn write_back(host: &Arc<dyn Host>, requests: &Requests, checkpointer: &Checkpointer, orphan: &OrphanSink) {
+async fn write_back(
+    host: &Arc<dyn Host>,
+    requests: &Requests,
+    checkpointer: &Checkpointer,
+    orphan: &OrphanSink,
+) {
     let mut failing = None;
-    let tell = |orphans: Vec<(u32, u32)>| orphans.into_iter().for_each(|(inode, generation)| orphan(inode, generation));
+    let tell = |orphans: Vec<(u32, u32)>| {
+        orphans.into_iter().for_each(|(inode, generation)| orphan(inode, generation))
+    };
     tell(checkpointer.device.take_orphans());
     publish_space(checkpointer).await;
     loop {

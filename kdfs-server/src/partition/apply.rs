@@ -27,11 +27,17 @@ pub(crate) fn apply(native: &Native, length: u64, durable: bool) -> io::Result<(
     if durable {
         native.make_durable()?;
     }
-    native.disk().remove_file(&path)
+    native.disk().remove_file(&path)?;
+    // Else it could come back after what is written, and made durable, next.
+    native.touch_root();
+    Ok(())
 }
 
 /// The header of the committed checkpoint, if there is one, it is whole and undamaged. `Err` inside: why it is not.
-pub(crate) fn verify(native: &Native, partition: [u8; 16]) -> io::Result<Option<Result<BatchHeader, FormatError>>> {
+pub(crate) fn verify(
+    native: &Native,
+    partition: [u8; 16],
+) -> io::Result<Option<Result<BatchHeader, FormatError>>> {
     let path = native.path(paths::BATCH);
     if !native.disk().exists(&path)? {
         return Ok(None);

@@ -108,6 +108,10 @@ impl Device {
         is_complete: impl FnOnce() -> bool,
     ) -> io::Result<bool> {
         self.finish_applying(durable)?;
+        if durable {
+            // Bytes of files before the attributes that let them be seen.
+            self.native.make_durable()?;
+        }
         let mut layers = self.layers.lock();
         if !is_complete() {
             return Ok(false);
@@ -211,13 +215,16 @@ impl Device {
         let filled = |is_there| if is_there { Inserted::Filled } else { Inserted::Absent };
         match key::kind(key) {
             Kind::Inode if there => {
-                let result = kdfs_format::UnverifiedInode::parse(bytes).and_then(|inode| inode.verify(key.object));
-                let inode = result.map_err(|error| self.native.damaged(&self.native.path(paths::meta(local)), error))?;
+                let result =
+                    kdfs_format::UnverifiedInode::parse(bytes).and_then(|inode| inode.verify(key.object));
+                let inode = result
+                    .map_err(|error| self.native.damaged(&self.native.path(paths::meta(local)), error))?;
                 bytes.copy_from_slice(inode.bytes());
                 Ok(Inserted::Filled)
             }
             Kind::Directory => {
-                let id = PageId { inode: key::inode(key), generation: key.set.generation(), page: key.object };
+                let id =
+                    PageId { inode: key::inode(key), generation: key.set.generation(), page: key.object };
                 let content = || self.native.path(paths::content(local));
                 let page = page_of(bytes)?;
                 directory::verify(page, id).map_err(|error| self.native.damaged(&content(), error))?;
@@ -226,7 +233,8 @@ impl Device {
             Kind::Bitmap => {
                 let superblock = || self.native.path(paths::SUPERBLOCK);
                 let page = page_of(bytes)?;
-                bitmap::verify(page, key.object).map_err(|error| self.native.damaged(&superblock(), error))?;
+                bitmap::verify(page, key.object)
+                    .map_err(|error| self.native.damaged(&superblock(), error))?;
                 Ok(filled(key::bitmap_page(key) < PAGES))
             }
             // What was never written is zeros.

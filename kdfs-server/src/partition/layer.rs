@@ -97,7 +97,13 @@ impl Layer {
     }
 
     /// The newest bytes of `key`. On an error nothing was appended.
-    pub fn append(&mut self, disk: &dyn Disk, key: ObjectKey, change: Change, bytes: &[u8]) -> io::Result<()> {
+    pub fn append(
+        &mut self,
+        disk: &dyn Disk,
+        key: ObjectKey,
+        change: Change,
+        bytes: &[u8],
+    ) -> io::Result<()> {
         let place = self.push(disk, change, bytes)?;
         self.newest.insert(key, place);
         Ok(())
@@ -138,10 +144,17 @@ impl Layer {
 
     /// Writes what is left and the header, and commits it all by the rename. On an error nothing has changed, and it
     /// can be tried again.
-    pub fn commit(&mut self, disk: &dyn Disk, partition: [u8; 16], number: u64, durable: bool) -> io::Result<()> {
+    pub fn commit(
+        &mut self,
+        disk: &dyn Disk,
+        partition: [u8; 16],
+        number: u64,
+        durable: bool,
+    ) -> io::Result<()> {
         self.flush(disk)?;
         let length = self.flushed - BATCH_HEADER_SIZE as u64;
-        let header = BatchHeader::new(partition, number, length, self.records, self.content.clone().finalize());
+        let header =
+            BatchHeader::new(partition, number, length, self.records, self.content.clone().finalize());
         disk.write_at(&self.path, 0, &header.sealed())?;
         if durable {
             disk.sync_file(&self.path)?;

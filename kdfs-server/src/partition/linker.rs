@@ -19,7 +19,8 @@ pub(crate) struct Linker {
 impl IoLinker for Linker {
     fn insert_object(&self, key: ObjectKey, bytes: &mut [u8]) -> io::Result<Inserted> {
         if key::kind(key) == Kind::Commit {
-            futures_lite::future::block_on(self.requests.commit(true)).map_err(io::Error::from_raw_os_error)?;
+            futures_lite::future::block_on(self.requests.commit(true))
+                .map_err(io::Error::from_raw_os_error)?;
             return Ok(Inserted::Filled);
         }
         self.device.insert(key, bytes)

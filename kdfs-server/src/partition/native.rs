@@ -4,7 +4,7 @@ use kddm_rdma::Host;
 use kddm_rdma::host::{Disk, disk::DiskSpace};
 use kdfs_format::{INODE_SIZE, Inode, PAGE_SIZE, SUPERBLOCK_SIZE, UnverifiedInode, paths};
 use parking_lot::Mutex;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +18,8 @@ pub(crate) struct Native {
     root: PathBuf,
     node: u8,
     touched: Mutex<Touched>,
+    /// Inodes whose native directory has no `.meta` yet, so that its name is still to be made durable.
+    nameless: Mutex<HashSet<u32>>,
 }
 
 /// What was written since it was last made durable.
@@ -56,7 +58,7 @@ impl Touched {
 
 impl Native {
     pub fn new(host: Arc<dyn Host>, root: PathBuf, node: u8) -> Native {
-        Native { host, root, node, touched: Mutex::default() }
+        Native { host, root, node, touched: Mutex::default(), nameless: Mutex::default() }
     }
 
     pub fn disk(&self) -> &dyn Disk {
@@ -104,7 +106,12 @@ impl Native {
     pub fn write_meta(&self, local: u32, bytes: &[u8]) -> io::Result<()> {
         let path = self.path(paths::meta(local));
         self.in_directory(local, || self.disk().write_at(&path, 0, bytes))?;
-        self.touched.lock().note(&path, false);
+        let is_new = self.nameless.lock().remove(&local);
+        let mut touched = self.touched.lock();
+        touched.note(&path, false);
+        if is_new {
+            touched.note(&self.path(paths::inode_directory(local)), true);
+        }
         Ok(())
     }
 
@@ -164,6 +171,7 @@ impl Native {
             }
             result => ignore_missing(result)?,
         }
+        self.nameless.lock().remove(&local);
         let mut touched = self.touched.lock();
         touched.forget(&directory);
         if directory.parent().is_some_and(|range| self.disk().exists(range).unwrap_or(true)) {
@@ -191,8 +199,10 @@ impl Native {
         let touched = std::mem::take(&mut *self.touched.lock());
         let result = match &touched {
             Touched::Nothing => Ok(()),
-            Touched::Some { files, directories } => (files.iter().try_for_each(|path| self.disk().sync_file(path)))
-                .and_then(|()| directories.iter().try_for_each(|path| self.disk().sync_directory(path))),
+            Touched::Some { files, directories } => {
+                (files.iter().try_for_each(|path| self.disk().sync_file(path)))
+                    .and_then(|()| directories.iter().try_for_each(|path| self.disk().sync_directory(path)))
+            }
             Touched::Much => self.disk().sync_all(&self.root),
         };
         if result.is_err() {
@@ -200,6 +210,16 @@ impl Native {
             *self.touched.lock() = Touched::Much;
         }
         result
+    }
+
+    /// A name in the partition's own directory has changed.
+    pub fn touch_root(&self) {
+        self.touched.lock().note(&self.root, true);
+    }
+
+    /// What was written before this server came is not known.
+    pub fn touch_everything(&self) {
+        *self.touched.lock() = Touched::Much;
     }
 
     /// Whether [`Native::make_durable`] has anything to do.
@@ -230,6 +250,7 @@ impl Native {
             result => ignore_there(result)?,
         }
         self.disk().write_at(&directory.join(paths::CONTENT), 0, &[])?;
+        self.nameless.lock().insert(local);
         let mut touched = self.touched.lock();
         touched.note(&range, true);
         touched.note(&directory, true);

@@ -107,6 +107,7 @@ fn recover_checkpoint(native: &Native, partition: [u8; 16]) -> Result<Option<u64
             let number = header.number.get();
             tracing::warn!(path = %path.display(), number, "a committed checkpoint is applied again");
             let length = BATCH_HEADER_SIZE as u64 + header.length.get();
+            native.touch_everything();
             apply(native, length, true).map_err(failed("a committed checkpoint cannot be applied"))?;
             Some(number)
         }

@@ -33,7 +33,9 @@ pub(crate) fn scan(device: &Device) -> io::Result<()> {
             let local = entry.name.to_str().and_then(|name| name.parse::<u32>().ok());
             match local.filter(|&local| entry.directory && local / paths::RANGE * paths::RANGE == first) {
                 Some(local) => look(device, local, &mut findings)?,
-                None => tracing::warn!(range = ?range.name, name = ?entry.name, "not made by kDFS: left alone"),
+                None => {
+                    tracing::warn!(range = ?range.name, name = ?entry.name, "not made by kDFS: left alone")
+                }
             }
         }
     }

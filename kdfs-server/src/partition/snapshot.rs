@@ -62,7 +62,10 @@ impl Checkpointer {
                 return Ok(());
             }
             for chunk in metadata.chunks(CHUNK) {
-                self.write(chunk, |device, held| held.iter().try_for_each(|hold| device.sync(hold.key(), hold))).await?;
+                self.write(chunk, |device, held| {
+                    held.iter().try_for_each(|hold| device.sync(hold.key(), hold))
+                })
+                .await?;
             }
         }
         Ok(())

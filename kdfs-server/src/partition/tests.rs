@@ -1,1 +1,7 @@
+//! The partition over a disk in memory that can crash after any write.
 
+mod crash;
+mod disk;
+mod opening;
+mod running;
+mod world;

@@ -1,0 +1,274 @@
+//! Crashes: random histories of checkpoints, cut after every single write, with and without power.
+
+use super::disk::{Image, MemoryDisk, Step};
+use super::world::*;
+use crate::partition::Partition;
+use kddm_rdma::Inserted;
+use kdfs_format::PAGE_SIZE;
+use kdfs_format::bitmap::BitmapPage;
+use kdfs_format::directory::{self, PageId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A generator of numbers from a seed (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+}
+
+/// A file: its generation and the stamp of each page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct File {
+    generation: u32,
+    pages: Vec<u64>,
+}
+
+type Files = BTreeMap<u32, File>;
+
+/// What a history did: the state after each checkpoint, and when it was durable; every stamp a page ever had.
+struct History {
+    steps: Vec<Step>,
+    states: Vec<Files>,
+    /// (moment at which the checkpoint had returned, index of the state)
+    acknowledged: Vec<(usize, usize)>,
+    stamps: BTreeMap<(u32, u32, u32), BTreeSet<u64>>,
+}
+
+fn page(stamp: u64) -> Vec<u8> {
+    stamp.to_le_bytes().repeat(PAGE_SIZE / 8)
+}
+
+/// The directory page that names exactly these files.
+fn directory_page(files: &Files) -> Vec<u8> {
+    let id = PageId { inode: number(1), generation: 1, page: 1 };
+    let mut bytes = vec![0; PAGE_SIZE];
+    for local in files.keys() {
+        let name = format!("f{local}");
+        let key = directory::Key::of_name(name.as_bytes());
+        let entry = directory::Entry {
+            key,
+            inode: number(*local),
+            generation: files[local].generation,
+            file_type: kdfs_format::FileType::Regular,
+            name: name.as_bytes(),
+        };
+        assert!(directory::insert(&mut bytes, id, entry).unwrap());
+    }
+    bytes
+}
+
+fn run(seed: u64, durable: bool) -> History {
+    let mut dice = Dice(seed);
+    let disk = MemoryDisk::new(formatted());
+    let partition = open(&disk).unwrap();
+    let device = &partition.device;
+    let mut files = Files::new();
+    let mut history = History {
+        steps: Vec::new(),
+        states: vec![files.clone()],
+        acknowledged: Vec::new(),
+        stamps: BTreeMap::new(),
+    };
+    let mut stamp = 0;
+    let mut generation = 0;
+    history.acknowledged.push((disk.moment(), 0));
+    for _ in 0..6 {
+        for _ in 0..=dice.below(5) {
+            let local = 2 + dice.below(4) as u32;
+            let Some(file) = files.get_mut(&local) else {
+                generation += 1;
+                files.insert(local, File { generation, pages: Vec::new() });
+                continue;
+            };
+            match dice.below(5) {
+                0 => {
+                    let generation = file.generation;
+                    let pages = file.pages.len() as u32;
+                    files.remove(&local);
+                    for page in 0..pages {
+                        device.remove(file_key(local, generation, page)).unwrap();
+                    }
+                    device.remove(inode_key(local)).unwrap();
+                }
+                1 => {
+                    let first = dice.below(file.pages.len() as u64 + 1) as u32;
+                    for page in first..file.pages.len() as u32 {
+                        device.remove(file_key(local, file.generation, page)).unwrap();
+                    }
+                    file.pages.truncate(first as usize);
+                }
+                _ => {
+                    let at = dice.below(file.pages.len() as u64 + 1) as usize;
+                    stamp += 1;
+                    if at == file.pages.len() {
+                        file.pages.push(stamp)
+                    } else {
+                        file.pages[at] = stamp
+                    }
+                    let (generation, at) = (file.generation, at as u32);
+                    history.stamps.entry((local, generation, at)).or_default().insert(stamp);
+                    device.sync(file_key(local, generation, at), &page(stamp)).unwrap();
+                }
+            }
+        }
+        commit(&partition, &files, durable);
+        history.states.push(files.clone());
+        history.acknowledged.push((disk.moment(), history.states.len() - 1));
+        check(&partition, &files, &history, true).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
+    }
+    history.steps = disk.steps();
+    history
+}
+
+/// A checkpoint with all metadata.
+fn commit(partition: &Partition, files: &Files, durable: bool) {
+    let device = &partition.device;
+    let mut bitmap = vec![0; PAGE_SIZE];
+    let page = BitmapPage::of_mut(&mut bitmap, bitmap_key().object).unwrap();
+    page.take(1);
+    files.keys().for_each(|&local| drop(page.take(local)));
+    let mut held = vec![(bitmap_key(), bitmap), (root_page_key(), directory_page(files))];
+    for (&local, file_) in files {
+        let inode = file(local, file_.generation, file_.pages.len() as u32);
+        held.push((inode_key(local), inode.bytes().to_vec()));
+    }
+    let held = held.iter().map(|(key, bytes)| (*key, &bytes[..]));
+    assert!(device.commit(held, durable, || true).unwrap());
+    device.settle(durable).unwrap();
+}
+
+/// The files that the metadata of a partition says there are, with no pages.
+fn metadata(partition: &Partition) -> Files {
+    let mut found = Files::new();
+    for local in 2..8 {
+        if let Some(inode) = read_inode(partition, local) {
+            let pages = vec![0; inode.written_pages.get() as usize];
+            found.insert(local, File { generation: inode.generation.get(), pages });
+        }
+    }
+    found
+}
+
+fn same_metadata(a: &Files, b: &Files) -> bool {
+    let shape = |files: &Files| -> Vec<(u32, u32, usize)> {
+        files.iter().map(|(local, file)| (*local, file.generation, file.pages.len())).collect()
+    };
+    shape(a) == shape(b)
+}
+
+/// Directory, bitmap and every page are those of `expected`; pages may be newer. What lies behind the end of a file
+/// has to be zeros, unless the server is `running`.
+fn check(partition: &Partition, expected: &Files, history: &History, running: bool) -> Result<(), String> {
+    let device = &partition.device;
+    let found = metadata(partition);
+    if !same_metadata(&found, expected) {
+        return Err(format!("other inodes: {found:?}"));
+    }
+    let mut bytes = vec![0; PAGE_SIZE];
+    device.insert(root_page_key(), &mut bytes).unwrap();
+    if bytes != directory_page(expected) {
+        return Err("the directory names other files".into());
+    }
+    device.insert(bitmap_key(), &mut bytes).unwrap();
+    let taken: Vec<u32> = BitmapPage::of(&bytes, bitmap_key().object).unwrap().unwrap().taken().collect();
+    if taken != [1].into_iter().chain(expected.keys().copied()).collect::<Vec<_>>() {
+        return Err(format!("the bitmap has {taken:?}"));
+    }
+    for (&local, file) in expected {
+        for (at, &stamp) in file.pages.iter().enumerate() {
+            let key = file_key(local, file.generation, at as u32);
+            assert_eq!(device.insert(key, &mut bytes).unwrap(), Inserted::Filled);
+            let found = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+            let newer =
+                found > stamp && history.stamps[&(local, file.generation, at as u32)].contains(&found);
+            if bytes != page(found) || !(found == stamp || newer) {
+                return Err(format!("page {at} of file {local} has stamp {found}, not {stamp}"));
+            }
+        }
+        device.insert(file_key(local, file.generation, file.pages.len() as u32), &mut bytes).unwrap();
+        if !running && bytes.iter().any(|&byte| byte != 0) {
+            return Err(format!("old bytes behind the end of file {local}"));
+        }
+    }
+    Ok(())
+}
+
+/// Recovers `image`: it has to be the state of the last checkpoint that was acknowledged, or of the next.
+fn recover(image: Image, history: &History, moment: usize, when: &str) {
+    let before = history.acknowledged.iter().rev().find(|(at, _)| *at <= moment);
+    let earliest = before.map_or(0, |(_, state)| *state);
+    let disk = MemoryDisk::new(image);
+    let partition = open(&disk).unwrap_or_else(|error| panic!("{when}: {error}"));
+    let candidates = &history.states[earliest..(earliest + 2).min(history.states.len())];
+    let verdicts: Vec<_> = candidates.iter().map(|state| check(&partition, state, history, false)).collect();
+    let Some(good) = verdicts.iter().position(Result::is_ok) else {
+        panic!("{when}: half a checkpoint, or a lost one: {verdicts:?} for {candidates:?}");
+    };
+    partition.close().unwrap();
+    let again = open(&MemoryDisk::new(disk.image())).unwrap();
+    check(&again, &candidates[good], history, false)
+        .unwrap_or_else(|what| panic!("{when}, opened again: {what}"));
+}
+
+/// The number of crashes that were tried.
+fn crash_everywhere(seed: u64, durable: bool, power_fails: bool) -> usize {
+    let history = run(seed, durable);
+    let mut image = formatted();
+    let mut dice = Dice(seed ^ 0xdead);
+    let mut crashes = 0;
+    for (moment, step) in history.steps.iter().enumerate() {
+        let when = format!("seed {seed}, durable {durable}, power fails {power_fails}, before step {moment}");
+        if power_fails {
+            for luck in [0, 2, 4] {
+                let kept = image.without_power(|| luck > 0 && dice.below(luck) == 0);
+                recover(kept, &history, moment, &when);
+            }
+        } else {
+            recover(image.clone(), &history, moment, &when);
+            if let Step::Write(path, offset, bytes) = step {
+                let mut torn = image.clone();
+                // A process that is killed leaves whole pages of a write, or none.
+                let half = bytes.len() / 2 / PAGE_SIZE * PAGE_SIZE;
+                torn.step(&Step::Write(path.clone(), *offset, bytes[..half].to_vec())).unwrap();
+                recover(torn, &history, moment, &format!("in the middle of the write after: {when}"));
+            }
+        }
+        image.step(step).unwrap();
+        crashes += 1;
+    }
+    crashes
+}
+
+/// `KDFS_SEED=7` runs that seed alone.
+fn seeds(count: u64) -> std::ops::Range<u64> {
+    match std::env::var("KDFS_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        Some(seed) => seed..seed + 1,
+        None => 0..count,
+    }
+}
+
+#[test]
+fn killed_at_any_write_a_checkpoint_is_there_or_missing() {
+    let crashes: usize = seeds(20).map(|seed| crash_everywhere(seed, false, false)).sum();
+    assert!(crashes > 50, "{crashes} crashes are no test");
+}
+
+#[test]
+fn killed_at_any_write_of_a_durable_checkpoint() {
+    seeds(10).for_each(|seed| drop(crash_everywhere(seed + 1000, true, false)));
+}
+
+#[test]
+fn without_power_what_was_acknowledged_is_there() {
+    let crashes: usize = seeds(12).map(|seed| crash_everywhere(seed + 2000, true, true)).sum();
+    assert!(crashes > 50, "{crashes} crashes are no test");
+}
