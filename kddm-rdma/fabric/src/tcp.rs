@@ -25,6 +25,9 @@ mod shared;
 mod timer;
 mod transport;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::{FabricError, Greeting, TcpConfig};
 
 use connections::Connection;

@@ -21,7 +21,7 @@ pub(super) struct Network {
     pub(super) nodes: BTreeMap<NodeId, SimNode>,
     links: BTreeMap<(NodeId, NodeId), Link>,
     /// The newest session of each pair, smaller id first.
-    sessions: BTreeMap<(NodeId, NodeId), u64>,
+    sessions: BTreeMap<(NodeId, NodeId), Session>,
     pub(super) reads: BTreeMap<u64, Reading>,
     /// Sessions, lives and READs are numbered together.
     pub(super) number: u64,
@@ -39,6 +39,13 @@ pub(super) struct SimNode {
     pub(super) newest: BTreeMap<NodeId, u64>,
     pub(super) reasons: BTreeMap<NodeId, String>,
     pub(super) counters: Counters,
+}
+
+#[derive(Clone, Copy)]
+struct Session {
+    number: u64,
+    /// Ends that have not heard of it yet. Until they have, there is no other.
+    unheard: u8,
 }
 
 /// One direction between two nodes.
@@ -141,7 +148,7 @@ impl Network {
     }
 
     fn tell_the_end(&mut self, node: NodeId, reason: &str) {
-        let pairs: Vec<_> = self.sessions.iter().map(|(&pair, &session)| (pair, session)).collect();
+        let pairs: Vec<_> = self.sessions.iter().map(|(&pair, session)| (pair, session.number)).collect();
         for ((a, b), session) in pairs {
             if a == node || b == node {
                 let other = if a == node { b } else { a };
@@ -227,12 +234,13 @@ impl Network {
     fn meet(&mut self, a: NodeId, b: NodeId) {
         let (Some(one), Some(other)) = (self.nodes.get(&a), self.nodes.get(&b)) else { return };
         let free = one.alive && other.alive && !one.peers.contains_key(&b) && !other.peers.contains_key(&a);
-        if !free || self.is_cut(a, b) || self.is_cut(b, a) {
+        let opening = self.sessions.get(&(a, b)).is_some_and(|session| session.unheard > 0);
+        if !free || opening || self.is_cut(a, b) || self.is_cut(b, a) {
             return;
         }
         let (to_a, to_b) = (Item::Up(one.life, other.incarnation), Item::Up(other.life, one.incarnation));
         self.number += 1;
-        self.sessions.insert((a, b), self.number);
+        self.sessions.insert((a, b), Session { number: self.number, unheard: 2 });
         self.push(b, a, self.number, to_a);
         self.push(a, b, self.number, to_b);
     }
@@ -257,6 +265,10 @@ impl Network {
             return;
         }
         let Some((session, item)) = link.queue.pop_front() else { return };
+        if let (Item::Up(..), Some(opening)) = (&item, self.sessions.get_mut(&(from.min(to), from.max(to)))) {
+            opening.unheard -= 1;
+            self.meet_later(from, to); // in case that nobody is there for it any more
+        }
         let Some(node) = self.nodes.get_mut(&to).filter(|node| node.alive) else { return };
         let current = node.peers.get(&from).map(|&(session, _)| session);
         match item {
@@ -303,7 +315,8 @@ impl Network {
 
     fn silence(&mut self, at: NodeId, of: NodeId, cuts: u64) {
         let still = self.links.get(&(of, at)).is_some_and(|link| link.cut && link.cuts == cuts);
-        let Some(&session) = self.sessions.get(&(at.min(of), at.max(of))).filter(|_| still) else { return };
+        let newest = self.sessions.get(&(at.min(of), at.max(of))).filter(|_| still);
+        let Some(&Session { number: session, .. }) = newest else { return };
         let Some(node) = self.nodes.get(&at).filter(|node| node.alive) else { return };
         match node.peers.get(&of) {
             Some(_) => self.end(at, of, session, false, "nothing was heard from it for too long"),

@@ -150,6 +150,12 @@ impl Channel {
         if self.plain.len() >= SEAL_BYTES { self.seal() } else { Ok(()) }
     }
 
+    /// Queues bytes that need not be frames.
+    #[cfg(test)]
+    pub(super) fn anything(&mut self, bytes: &[u8]) {
+        self.plain.extend_from_slice(bytes);
+    }
+
     /// Queues a control message, in a record of its own.
     pub(super) fn control(&mut self, version: u32, control: &Control) -> Result<(), String> {
         self.seal()?;
