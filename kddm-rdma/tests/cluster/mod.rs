@@ -23,6 +23,9 @@ pub struct Cluster {
     pub host: Arc<LinuxHost>,
     pub network: Network,
     pub device: Arc<Device>,
+    members: Vec<NodeId>,
+    setup: Setup,
+    port: u16,
 }
 
 pub const VOLATILE: u8 = 10;
@@ -56,41 +59,36 @@ pub struct Setup {
     pub tcp: bool,
     /// Nodes do not drop their copies when another writes.
     pub unsound: bool,
+    /// Beside the usual ones, at every node.
+    pub families: Vec<Arc<dyn SetFamily>>,
 }
 
 impl Setup {
     pub fn nodes(nodes: u8) -> Setup {
-        Setup { nodes, arena: 8 << 20, device: Arc::default(), tcp: false, unsound: false }
+        Setup {
+            nodes,
+            arena: 8 << 20,
+            device: Arc::default(),
+            tcp: false,
+            unsound: false,
+            families: Vec::new(),
+        }
     }
 
     pub fn start(self) -> Cluster {
-        let host = LinuxHost::start(1).unwrap();
-        let network = Network::default();
-        let members: Vec<NodeId> = (1..=self.nodes).map(id).collect();
-        let port = free_port();
-        let start = |&me: &NodeId| {
-            let arena = Arc::new(Arena::new(ArenaConfig::new(self.arena)).unwrap());
-            let transport: Box<dyn Transport> = if self.tcp {
-                Box::new(Tcp::start(tcp(me, &members, port), arena.clone()).unwrap())
-            } else {
-                Box::new(network.join(me, arena.clone()))
-            };
-            let config = NodeConfig {
-                me,
-                incarnation: Incarnation(1),
-                members: members.clone(),
-                inline_max: 256,
-                unsound_keep_copies: self.unsound,
-            };
-            let families: Vec<Arc<dyn SetFamily>> =
-                vec![Arc::new(Volatile), Arc::new(Stored(self.device.clone()))];
-            Node::start(config, transport, arena, host.clone(), families).unwrap()
+        let mut cluster = Cluster {
+            nodes: Vec::new(),
+            host: LinuxHost::start(1).unwrap(),
+            network: Network::default(),
+            device: self.device.clone(),
+            members: (1..=self.nodes).map(id).collect(),
+            port: free_port(),
+            setup: self,
         };
-        let nodes: Vec<Node> = members.iter().map(start).collect();
-        for node in &nodes {
-            futures_lite::future::block_on(node.connected());
-        }
-        Cluster { nodes, host, network, device: self.device }
+        cluster.nodes =
+            cluster.members.iter().map(|&member| cluster.start_node(member, Incarnation(1))).collect();
+        cluster.wait_until_connected();
+        cluster
     }
 }
 
@@ -99,16 +97,58 @@ impl Cluster {
         Setup::nodes(nodes).start()
     }
 
+    /// Ends a node, at its place in `nodes`, and starts it again in another life. Over tcp only.
+    pub fn restart(&mut self, place: usize, life: Incarnation) {
+        self.nodes[place].shutdown();
+        let back = self.members[place];
+        self.nodes[place] = self.start_node(back, life);
+        let knows = |node: &Node| {
+            let peers = node.status().peers;
+            node.me() == back || peers.iter().any(|peer| peer.node == back && peer.up == Some(life))
+        };
+        while !self.nodes.iter().all(knows) {
+            std::thread::yield_now();
+        }
+        self.wait_until_connected();
+    }
+
+    fn start_node(&self, me: NodeId, incarnation: Incarnation) -> Node {
+        let arena = Arc::new(Arena::new(ArenaConfig::new(self.setup.arena)).unwrap());
+        let transport: Box<dyn Transport> = if self.setup.tcp {
+            let config = tcp(me, incarnation, &self.members, self.port);
+            Box::new(Tcp::start(config, arena.clone()).unwrap())
+        } else {
+            Box::new(self.network.join(me, arena.clone()))
+        };
+        let config = NodeConfig {
+            me,
+            incarnation,
+            members: self.members.clone(),
+            inline_max: 256,
+            unsound_keep_copies: self.setup.unsound,
+        };
+        let mut families = self.setup.families.clone();
+        families.push(volatile_family());
+        families.push(Arc::new(Stored(self.device.clone())));
+        Node::start(config, transport, arena, self.host.clone(), families).unwrap()
+    }
+
+    fn wait_until_connected(&self) {
+        for node in &self.nodes {
+            futures_lite::future::block_on(node.connected());
+        }
+    }
+
     pub fn with_arena(nodes: u8, arena: usize) -> Cluster {
         Setup { arena, ..Setup::nodes(nodes) }.start()
     }
 }
 
-fn tcp(me: NodeId, members: &[NodeId], port: u16) -> TcpConfig {
+fn tcp(me: NodeId, incarnation: Incarnation, members: &[NodeId], port: u16) -> TcpConfig {
     let address = |node: NodeId| SocketAddr::from(([127, 0, 0, node.get()], port));
     TcpConfig {
         me,
-        incarnation: Incarnation(1),
+        incarnation,
         listen: address(me),
         peers: members.iter().filter(|&&peer| peer != me).map(|&peer| (peer, address(peer))).collect(),
         cluster: ClusterId([7; 16]),
@@ -126,6 +166,10 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.nodes.iter().for_each(Node::shutdown);
     }
+}
+
+pub fn volatile_family() -> Arc<dyn SetFamily> {
+    Arc::new(Volatile)
 }
 
 /// Sets whose subject is their objects' size.
