@@ -52,6 +52,8 @@ struct Stage {
     waiters: usize,
 }
 
+const NOT_GIVEN_BACK: &str = "a partition that is away or failing did not get all that was changed here of its files";
+
 /// What a request did not do, and why.
 type Refusal = (String, Errno);
 
@@ -171,7 +173,7 @@ impl Server {
             })?;
             self.mounts.wait_gone(point, END_OF_MOUNT);
         }
-        self.sync()
+        self.give_back().map_err(|errno| (format!("{}: unmounted, but {NOT_GIVEN_BACK}", point.display()), errno))
     }
 
     /// Makes everything durable whose home is here, wherever it was changed.
@@ -193,8 +195,8 @@ impl Server {
         }
         let server = self.clone();
         self.host.run_blocking(Box::new(move || {
-            if let Err((reason, _)) = server.sync() {
-                tracing::error!(reason, "after an unmount");
+            if let Err(errno) = server.give_back() {
+                tracing::warn!(%errno, "{NOT_GIVEN_BACK}");
             }
             if server.on_demand && left == 0 {
                 server.stop();
@@ -245,7 +247,9 @@ impl Server {
 
     fn leave(&self) -> Result<(), String> {
         tracing::info!("leaving");
-        for point in self.mounts.points() {
+        let points = self.mounts.points();
+        let mounted = !points.is_empty();
+        for point in points {
             if let Err(errno) = umount2(&point, MntFlags::empty()) {
                 tracing::warn!(point = %point.display(), %errno, "in use; unmounted lazily, its programs get errors");
                 if let Err(errno) = umount2(&point, MntFlags::MNT_DETACH) {
@@ -256,13 +260,16 @@ impl Server {
         }
         self.mounts.wait_all_gone(END_OF_MOUNT);
         self.mounts.close_all();
-        self.give_back();
+        // Only mounts change anything: without one there is nothing to give back.
+        if mounted {
+            if let Err(errno) = self.give_back() {
+                tracing::warn!(%errno, "{NOT_GIVEN_BACK}");
+            }
+        }
         let closed = match &self.partition {
             Some(partition) => partition.close().map_err(|error| {
                 let directory = partition.directory().display();
-                format!(
-                    "{directory}: not everything is written: {error}; the next start recovers what is there"
-                )
+                format!("{directory}: not everything is written: {error}; the next start recovers what is there")
             }),
             None => Ok(()),
         };
@@ -271,10 +278,9 @@ impl Server {
         closed
     }
 
-    /// Other partitions take what was changed here of theirs, while this node still has it.
-    fn give_back(&self) {
-        if let Err(errno) = block_on(self.fs.sync()) {
-            tracing::warn!(%errno, "a partition that is away did not get what was changed here of its files");
-        }
+    /// Makes everything durable everywhere: other partitions take what was changed here of theirs, while this node
+    /// still has it.
+    fn give_back(&self) -> Result<(), Errno> {
+        block_on(self.fs.sync())
     }
 }

@@ -1,8 +1,10 @@
 //! Durability.
 
 use crate::error::on;
+use crate::hold::EXISTING;
 use crate::lookup::parent_of;
 use crate::{FileId, FileSystem, Result, keys};
+use kddm_rdma::{NodeId, OpError};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
@@ -36,9 +38,17 @@ impl FileSystem {
     pub async fn sync(&self) -> Result<()> {
         let mut result = Ok(());
         for node in self.node().status().members {
-            result = result.and(self.commit(node.get()).await);
+            if !self.is_diskless(node).await {
+                result = result.and(self.commit(node.get()).await);
+            }
         }
         result
+    }
+
+    /// Whether `node` is there and has told of no partition, which those that have one do when they start.
+    async fn is_diskless(&self, node: NodeId) -> bool {
+        let space = self.node().get_with(keys::statfs(node.get()), EXISTING).await;
+        matches!(space, Err(OpError::Absent))
     }
 
     /// Asks a partition to make everything durable that was put before.
