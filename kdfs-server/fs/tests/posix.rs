@@ -239,6 +239,23 @@ fn an_unlinked_file_lives_until_its_last_close_anywhere() {
 }
 
 #[test]
+fn a_large_file_leaves_nothing_to_write() {
+    let cluster = Cluster::new(2);
+    cluster.run(20, async {
+        let (one, two, root) = (cluster.node(1), cluster.node(2), cluster.root());
+        let file = one.mknod(&ROOT, root, b"f", FILE, 0).await.unwrap().file;
+        for part in 0..10 {
+            two.write(&ROOT, file, part * 100_000, &[7; 100_000]).await.unwrap();
+        }
+        one.unlink(&ROOT, root, b"f").await.unwrap();
+        one.reap(file.inode, file.generation).await.unwrap();
+        assert_eq!(two.getattr(file).await, Err(Errno::ESTALE));
+    });
+    cluster.write_back();
+    assert_eq!(cluster.partitions[0].count(kdfs_format::sets::KIND_FILE), 0);
+}
+
+#[test]
 fn permissions_owners_and_times() {
     let cluster = Cluster::new(2);
     cluster.run(10, async {
@@ -326,6 +343,12 @@ fn large_directories_are_listed_once_each() {
             [two, one][number % 2].unlink(&ROOT, directory, name.as_bytes()).await.unwrap();
         }
         assert_eq!(names(one, directory).await, [".", ".."]);
+        // It has become one leaf again, so that it is listed as quickly as it looks.
+        let set = kdfs_format::sets::dir_set(directory.inode, directory.generation);
+        let first = kddm_rdma::ObjectKey::new(kddm_rdma::SetId(set), kdfs_format::directory::FIRST_PAGE);
+        let page = one.node().get(first).await.unwrap();
+        assert_eq!(page[4], 1, "a leaf");
+        drop(page);
         two.rmdir(&ROOT, root, b"d").await.unwrap();
     });
 }
@@ -342,6 +365,9 @@ fn durability_asks_every_partition_on_the_way() {
         assert_eq!((commits(1), commits(2), commits(3)), (1, 1, 0));
         cluster.node(3).fsync(file).await.unwrap();
         assert_eq!((commits(1), commits(2), commits(3)), (2, 2, 0), "each fsync asks anew");
+        for fs in &cluster.nodes {
+            fs.publish_space(&kdfs_fs::PartitionSpace::new((1, 1, 1), (1, 1))).await.unwrap();
+        }
         cluster.node(1).sync().await.unwrap();
         assert_eq!((commits(1), commits(2), commits(3)), (3, 3, 1));
     });

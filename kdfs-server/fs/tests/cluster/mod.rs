@@ -48,7 +48,7 @@ impl Cluster {
         bytes: usize,
         here: fn(NodeId) -> Option<NodeId>,
     ) -> Cluster {
-        let host = LinuxHost::start(1).unwrap();
+        let host = LinuxHost::start(2).unwrap();
         let network = Network::default();
         let members: Vec<NodeId> = (1..).zip(&partitions).map(|(id, _)| NodeId::new(id).unwrap()).collect();
         let start = |(&me, partition): (&NodeId, &Arc<Partition>)| {
