@@ -80,6 +80,10 @@ pub(crate) struct Outstanding {
     pub given_up: Option<Seq>,
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "small objects ride inside: a box would be an allocation a message"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Data {
     /// Neither GRANT nor HAND has come.

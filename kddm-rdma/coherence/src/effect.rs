@@ -47,6 +47,10 @@ pub struct Operation {
 }
 
 /// One thing that happened.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "small objects ride inside: a box would be an allocation a message"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
     /// A local operation begins. It ends with exactly one [`Effect::Complete`], unless cancelled before.
@@ -112,6 +116,10 @@ pub enum LinkerReply {
 }
 
 /// What the node has to do after a step, in this order.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "small objects ride inside: a box would be an allocation a message"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Send; reliable, in order per peer. Never to this node itself.

@@ -121,7 +121,7 @@ impl Core {
             return;
         }
         let entry = self.entries.entry(key).or_default();
-        if request.try_only && !(entry.queue.is_empty() && !matches!(entry.state, State::Busy { .. })) {
+        if request.try_only && (!entry.queue.is_empty() || matches!(entry.state, State::Busy { .. })) {
             self.send(from, key, Body::Nack { rid: request.rid, why: Nack::WouldBlock }, cx);
             return;
         }

@@ -54,6 +54,10 @@ pub struct Request {
 }
 
 /// Where the bytes come from.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "small objects ride inside: a box would be an allocation a message"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// The requester's own copy is valid.
@@ -94,6 +98,10 @@ pub enum Nack {
 }
 
 /// The bodies of messages. The numbers on the wire are in `kddm-fabric`'s wire module.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "small objects ride inside: a box would be an allocation a message"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Body {
     /// requester → home.

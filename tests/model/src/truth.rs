@@ -58,6 +58,10 @@ impl Truth {
         if !expected || (seen != 0 && seen <= object.removed) {
             return fail(format!("wrong bytes {seen}"));
         }
+        if seen == 0 && object.may_be_new && !object.crashed {
+            // It was removed: what was written before must not come back.
+            object.removed = object.removed.max(object.value);
+        }
         if object.crashed || seen == 0 {
             object.value = seen;
             object.past.retain(|&past| past <= seen);
@@ -124,6 +128,14 @@ impl Truth {
         }
         object.past.retain(|&past| past >= device);
         Ok(())
+    }
+
+    /// The home of `key` begins anew with what its device has, whatever others saw of their copies until they forgot them.
+    pub fn home_returns(&mut self, key: ObjectKey, device: u64) {
+        if let Some(object) = self.objects.get_mut(&key) {
+            object.crashed = true;
+            object.past.insert(device);
+        }
     }
 
     /// A node died: its holds end, and where it had the only copy, what it wrote may be gone.

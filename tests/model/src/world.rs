@@ -403,6 +403,7 @@ impl World {
             Body::Request(request) if request.kind == RequestKind::Grab => {
                 line.push_back((from, request.rid))
             }
+            Body::Retrying { .. } => line.retain(|(node, _)| *node != from),
             Body::Done { .. } if line.iter().any(|(node, _)| *node == from) => {
                 if line.pop_front().is_none_or(|(node, _)| node != from) {
                     return Err(Violation(format!("{from} was granted {:?} out of turn", message.key)));
@@ -507,6 +508,9 @@ impl World {
     fn restart(&mut self, id: NodeId) {
         let peers: Vec<NodeId> = self.nodes.keys().copied().filter(|&peer| peer != id).collect();
         let incarnation = self.nodes[&id].incarnation.next();
+        for key in self.keys().into_iter().filter(|&key| home(key) == id) {
+            self.truth.home_returns(key, self.devices.get(&key).copied().unwrap_or(0));
+        }
         let life = self.new_life(id, incarnation);
         if let Some(node) = self.nodes.get_mut(&id) {
             node.incarnation = incarnation;
@@ -702,7 +706,10 @@ impl World {
             let Some(life) = &node.life else { continue };
             for key in self.keys() {
                 let (home, copy) = (life.core.home_state(key), life.core.copy_state(key, &life.memory));
-                let word = life.memory.lookup(key).map(|slot| (slot, life.memory.load(slot), life.memory.peek(slot, 0)));
+                let word = life
+                    .memory
+                    .lookup(key)
+                    .map(|slot| (slot, life.memory.load(slot), life.memory.peek(slot, 0)));
                 if !home.is_empty() || !copy.is_empty() {
                     lines.push(format!("   n{id} {key:?}  [{home}]  {copy}  {word:?}"));
                 }
@@ -715,11 +722,15 @@ impl World {
     pub fn preview(&self, action: Action) -> String {
         match action {
             Action::Deliver(from, to) => match self.links.get(&(from, to)).and_then(VecDeque::front) {
-                Some(Item::Message(message)) => format!("{from} -> {to}: {:?} {:?}", message.key, message.body),
+                Some(Item::Message(message)) => {
+                    format!("{from} -> {to}: {:?} {:?}", message.key, message.body)
+                }
                 other => format!("{from} -> {to}: {other:?}"),
             },
             Action::Read(place) | Action::Repeat(place) => format!("{action:?} {:?}", self.reads[place]),
-            Action::Linker(place) | Action::LinkerFails(place) => format!("{action:?} {:?}", self.linkers[place]),
+            Action::Linker(place) | Action::LinkerFails(place) => {
+                format!("{action:?} {:?}", self.linkers[place])
+            }
             _ => format!("{action:?}"),
         }
     }
