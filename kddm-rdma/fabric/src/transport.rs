@@ -97,4 +97,6 @@ pub struct PeerState {
     pub up: Option<Incarnation>,
     /// Why there is no session; empty while there is one.
     pub reason: String,
+    /// Whether it does not let this node in, or is not let in: waiting will not help.
+    pub refused: bool,
 }

@@ -1,6 +1,6 @@
-//! [`Message`] ⇄ bytes: fixed layouts, little-endian, nothing optional.
+//! [`Message`](kddm_coherence::Message) ⇄ bytes: fixed layouts, little-endian, nothing optional.
 //!
-//! A message is a [`Head`] of 40 bytes, the body of its kind, and, in GRANT and HAND whose source is *bytes*, those
+//! A message is a head of 40 bytes, the body of its kind, and, in GRANT and HAND whose source is *bytes*, those
 //! bytes (at most [`INLINE_MAX`]). All lengths in bytes:
 //!
 //! ```text

@@ -83,7 +83,7 @@ impl Transport for SimTransport {
                 Some(_) => String::new(),
                 None => me.reasons.get(&node).cloned().unwrap_or_else(|| "not met yet".to_owned()),
             };
-            PeerState { node, up, reason }
+            PeerState { node, up, reason, refused: false }
         };
         others.map(state).collect()
     }

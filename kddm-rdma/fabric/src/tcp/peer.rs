@@ -42,6 +42,7 @@ impl Peer {
             node: self.node,
             up,
             reason: if up.is_some() { String::new() } else { self.reason.clone() },
+            refused: self.refused.is_some(),
         }
     }
 
