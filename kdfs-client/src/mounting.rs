@@ -20,7 +20,7 @@ use std::{
 /// # Errors
 /// Says what is wrong and what to do; then nothing is mounted.
 pub fn mount_at(server: &mut Connection, source: &str, point: &Path, flags: Flags) -> Result<()> {
-    let point = directory(point)?;
+    let point = check(point)?;
     let device =
         open("/dev/fuse", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).map_err(|error| match error {
             Errno::ENOENT | Errno::ENODEV => {
@@ -61,7 +61,11 @@ pub fn unmount_alone(point: &Path) -> Result<bool> {
     }
 }
 
-fn directory(point: &Path) -> Result<PathBuf> {
+/// The mount point as the kernel will know it.
+///
+/// # Errors
+/// Nothing can be mounted there.
+pub fn check(point: &Path) -> Result<PathBuf> {
     let canonical = fs::canonicalize(point).map_err(|error| match error.raw_os_error() {
         Some(nix::libc::ENOTCONN) => anyhow::anyhow!(
             "{}: a mount without a server is there (its server died); first: umount {}",

@@ -71,7 +71,6 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let reason = format!("{error:#}");
-            tracing::error!("{reason}");
             eprintln!("kdfs-server: {reason}");
             report(&arguments, &format!("failed: {}", reason.replace('\n', " ")));
             ExitCode::FAILURE

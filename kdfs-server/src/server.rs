@@ -278,6 +278,14 @@ impl Server {
         closed
     }
 
+    /// Ends a server that nobody has used.
+    pub(crate) fn abandon(&self) {
+        if let Some(Err(error)) = self.partition.as_ref().map(|partition| partition.close()) {
+            tracing::warn!(%error, "the partition is not marked as closed in good order");
+        }
+        self.node.shutdown();
+    }
+
     /// Makes everything durable everywhere: other partitions take what was changed here of theirs, while this node
     /// still has it.
     fn give_back(&self) -> Result<(), Errno> {

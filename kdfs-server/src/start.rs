@@ -61,6 +61,11 @@ pub fn start(options: &Options) -> Result<(Arc<Server>, Listener)> {
     let server = Arc::new(assemble(options, cluster, member, key, host)?);
     listener.serve(&server)?;
     block_on(or(server.node.connected(), server.host.sleep(MEETING)));
+    if let Some(peer) = server.node.status().peers.into_iter().find(|peer| peer.refused) {
+        // The one that waits may be right and the one that came wrong, but both cannot be served.
+        server.abandon();
+        anyhow::bail!("{}", peer.reason);
+    }
     server.met();
     tracing::info!(state = ?server.state(), "ready");
     Ok((server, listener))

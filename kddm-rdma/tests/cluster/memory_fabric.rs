@@ -110,6 +110,7 @@ impl Transport for Wire {
             node: port.node,
             up: port.up.then_some(Incarnation(1)),
             reason: if port.up { String::new() } else { "cut".into() },
+            refused: false,
         };
         ports.iter().filter(|port| port.node != self.me).map(state).collect()
     }

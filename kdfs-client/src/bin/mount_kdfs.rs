@@ -111,6 +111,7 @@ fn run(arguments: &Arguments, options: MountOptions) -> Result<()> {
     if arguments.fake {
         return Ok(());
     }
+    mounting::check(&arguments.mount_point)?;
     let (mut server, started) = match Connection::open(&socket) {
         Ok(server) => (server, false),
         Err(_) => (start(&config, &place, &options, &socket)?, true),

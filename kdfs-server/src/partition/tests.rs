@@ -4,4 +4,5 @@ mod crash;
 mod disk;
 mod opening;
 mod running;
+mod whole;
 mod world;
