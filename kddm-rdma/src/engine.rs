@@ -121,11 +121,14 @@ impl Engine {
         None
     }
 
-    /// Ends operations that the core cannot.
-    fn fail(&mut self, node: &Inner, wanted: impl Fn(ObjectKey) -> bool, why: OpError) {
-        for (op, key) in self.operations.unfinished(wanted) {
-            self.input(node, Input::Cancel(key, op));
-            self.complete(op, Err(why));
+    /// Ends operations without the core.
+    fn fail(&mut self, node: &Inner, operations: Vec<(OpId, ObjectKey)>, why: OpError) {
+        for (op, key) in operations {
+            // Cancelling one may have ended the next.
+            if self.operations.is_unfinished(op) {
+                self.input(node, Input::Cancel(key, op));
+                self.complete(op, Err(why));
+            }
         }
     }
 
@@ -247,7 +250,10 @@ impl Engine {
     pub(crate) fn watch_shortage(&mut self, node: &Inner) -> bool {
         for key in self.shortage.hopeless(node.host.now()) {
             tracing::warn!(%key, "no memory for it, and nothing that could be evicted");
-            self.fail(node, |other| other == key, OpError::NoMemory);
+            self.input(node, Input::OutOfMemory(key));
+            // What was granted already waits on for a place to land, but nobody has to wait for it.
+            let waiting = self.operations.unfinished(|other, hold| other == key && hold);
+            self.fail(node, waiting, OpError::NoMemory);
         }
         // Who still waits says so again.
         self.shortage.begin_round();
@@ -296,7 +302,8 @@ impl Engine {
         if mem::replace(&mut self.stopped, true) {
             return false;
         }
-        self.fail(node, |_| true, OpError::PeerLost(self.me));
+        let waiting = self.operations.unfinished(|_, _| true);
+        self.fail(node, waiting, OpError::PeerLost(self.me));
         self.after.extend(self.waiting_for_peers.drain(..).map(After::Wake));
         self.transport.flush();
         self.transport.disconnect();

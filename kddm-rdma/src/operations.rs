@@ -95,13 +95,19 @@ impl Operations {
         Some(abandoned)
     }
 
-    /// The operations that have not ended and that `wanted` picks, with their objects.
-    pub(crate) fn unfinished(&self, wanted: impl Fn(ObjectKey) -> bool) -> Vec<(OpId, ObjectKey)> {
-        let waits =
-            |slot: &Slot| matches!(slot.state, State::Waiting(_) | State::Detached) && wanted(slot.key);
+    /// The operations that have not ended, with their objects, as far as `wanted` picks them by the object and by whether
+    /// they are to end with a hold.
+    pub(crate) fn unfinished(&self, wanted: impl Fn(ObjectKey, bool) -> bool) -> Vec<(OpId, ObjectKey)> {
+        let waits = |slot: &Slot| {
+            matches!(slot.state, State::Waiting(_) | State::Detached) && wanted(slot.key, slot.hold.is_some())
+        };
         let named =
             |(index, slot): (usize, &Slot)| (OpId(u64::from(slot.uses) << 32 | index as u64), slot.key);
         self.slots.iter().enumerate().filter(|(_, slot)| waits(slot)).map(named).collect()
+    }
+
+    pub(crate) fn is_unfinished(&mut self, op: OpId) -> bool {
+        self.slot(op).is_some_and(|slot| matches!(slot.state, State::Waiting(_) | State::Detached))
     }
 
     fn slot(&mut self, op: OpId) -> Option<&mut Slot> {
@@ -154,8 +160,8 @@ mod tests {
     fn detached_ones_vanish_at_their_end() {
         let mut operations = Operations::default();
         let op = operations.begin(KEY, None, true);
-        assert_eq!(operations.unfinished(|_| true), [(op, KEY)]);
+        assert_eq!(operations.unfinished(|_, _| true), [(op, KEY)]);
         assert!(operations.end(op, Ok(None)).is_ok_and(|waker| waker.is_none()));
-        assert_eq!(operations.unfinished(|_| true), []);
+        assert_eq!(operations.unfinished(|_, _| true), []);
     }
 }

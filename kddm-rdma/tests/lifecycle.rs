@@ -2,7 +2,7 @@
 
 mod cluster;
 
-use cluster::{Cluster, Setup, id, page, small};
+use cluster::{Cluster, Setup, id, page, small, stored};
 use futures_lite::future::block_on;
 use kddm_rdma::{Arena, ArenaConfig, Host, Incarnation, LinuxHost, Node, NodeConfig, NodeError, OpError};
 use std::sync::Arc;
@@ -112,5 +112,47 @@ fn a_shortage_that_cannot_end_is_told() {
     block_on(async {
         one.remove(page(0)).await.unwrap();
         drop(one.grab(page(0)).await.unwrap());
+    });
+}
+
+#[test]
+fn a_home_without_memory_refuses_others_too() {
+    let cluster = Cluster::with_arena(2, 1 << 20);
+    let (one, two) = (&cluster.nodes[0], &cluster.nodes[1]);
+    let at_one = |object| one.dump(stored(object)).home == Some(id(1));
+    let mut keys = (0..).filter(|&object| at_one(object)).map(stored);
+    let mut held = Vec::new();
+    block_on(async {
+        // Everything that node 1 has is held, by itself.
+        while let Ok(guard) = one.grab(keys.next().unwrap()).await {
+            held.push(guard);
+        }
+        let began = cluster.host.now();
+        let outcome = two.get(keys.next().unwrap()).await.map(drop);
+        assert!(cluster.host.now() - began < Duration::from_secs(8), "{outcome:?} after a long time");
+        held.clear();
+        drop(two.get(keys.next().unwrap()).await.unwrap());
+    });
+}
+
+#[test]
+fn who_has_no_memory_for_what_others_grant_hears_of_it() {
+    let cluster = Cluster::with_arena(2, 1 << 20);
+    let (one, two) = (&cluster.nodes[0], &cluster.nodes[1]);
+    let at_one = |object| one.dump(stored(object)).home == Some(id(1));
+    let mut keys = (0..).filter(|&object| at_one(object)).map(stored);
+    let mut held = Vec::new();
+    block_on(async {
+        let failed = loop {
+            let began = cluster.host.now();
+            match two.get(keys.next().unwrap()).await {
+                Ok(guard) => held.push(guard),
+                Err(error) => break (error, cluster.host.now() - began),
+            }
+        };
+        assert!(failed.0 == OpError::NoMemory && failed.1 < Duration::from_secs(5), "{failed:?}");
+        let last = keys.next().unwrap();
+        held.clear();
+        drop(two.grab(last).await.unwrap());
     });
 }
