@@ -84,7 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let text = format!("note {object}, written by node 2\n");
             note[..text.len()].copy_from_slice(text.as_bytes());
             drop(note);
-            assert_eq!(first_line(&*one.get(key).await?), text.trim());
+            assert_eq!(first_line(&one.get(key).await?), text.trim());
             one.sync(key).await?;
         }
         println!("ten files are in {}", directory.display());
