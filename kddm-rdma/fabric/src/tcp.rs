@@ -15,6 +15,7 @@ mod codec;
 mod config;
 mod connections;
 mod dial;
+mod due;
 mod frame;
 mod greeting;
 mod noise;
