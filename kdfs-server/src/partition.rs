@@ -135,15 +135,6 @@ impl Partition {
         self.requests.commit(durable).await.map_err(io::Error::from_raw_os_error)
     }
 
-    /// Makes a file durable: its bytes, its attributes, its name if that lies here.
-    ///
-    /// # Errors
-    /// As [`Partition::commit`].
-    pub async fn sync_file(&self, _inode: u32, _generation: u32) -> io::Result<()> {
-        // A checkpoint is a snapshot of the whole partition, so a single file is durable no earlier.
-        self.commit(true).await
-    }
-
     /// [`Partition::commit`], durable, for threads that may block.
     ///
     /// # Errors
