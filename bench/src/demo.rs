@@ -36,6 +36,9 @@ pub fn run(directory: &Path, size: &Size) -> Result<()> {
     let result = demo.all();
     let left = playground::mounts_below(&demo.directory);
     let servers = playground::servers_of(&demo.directory);
+    if result.is_err() {
+        eprintln!("{}", playground::logs(&demo.directory));
+    }
     result?;
     ensure!(left.is_empty(), "still mounted: {left:?}");
     ensure!(servers.is_empty(), "still running: {servers:?}");

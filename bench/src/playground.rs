@@ -117,6 +117,14 @@ impl Playground {
         succeed(&mut command, LIMIT).map(drop)
     }
 
+    /// Makes everything durable, so that no server has anything left to do.
+    ///
+    /// # Errors
+    /// What the command said.
+    pub fn sync(&self) -> Result<()> {
+        succeed(Command::new(built("kddm")?).args(["sync", "--dir"]).arg(&self.directory), LIMIT).map(drop)
+    }
+
     /// The playground's directory.
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -216,6 +224,28 @@ pub fn servers_of(directory: &Path) -> Vec<Pid> {
             && words.any(|word| word.contains(&below))
     });
     ours.map(Pid::from_raw).collect()
+}
+
+/// The last lines of every server's log below `directory`, for the message of a failure.
+pub fn logs(directory: &Path) -> String {
+    let mut text = String::new();
+    let mut folders = vec![directory.to_owned()];
+    while let Some(folder) = folders.pop() {
+        // Never into a mount, whose server may be gone.
+        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        for path in entries.map(|entry| entry.path()) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                let log = std::fs::read_to_string(&path).unwrap_or_default();
+                let lines: Vec<&str> = log.lines().collect();
+                let last = lines[lines.len().saturating_sub(30)..].join("\n");
+                text += &format!("---- {}\n{last}\n", path.display());
+            } else if name.starts_with('n') && name.len() < 5 || ["cluster", "unsound"].contains(&&*name) {
+                folders.push(path);
+            }
+        }
+    }
+    text
 }
 
 /// Mount points below `directory`, innermost first.

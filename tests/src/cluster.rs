@@ -1,7 +1,7 @@
 //! A cluster on this host for one test: alone, watched, and gone in the end.
 
 use crate::Shell;
-use kddm_bench::playground::{Options, Playground};
+use kddm_bench::playground::{self, Options, Playground};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use std::fs::{self, File};
@@ -134,7 +134,7 @@ impl Cluster {
 
     /// What the servers have logged, for the message of a failure.
     pub fn logs(&self) -> String {
-        logs(self.directory.path())
+        playground::logs(self.directory.path())
     }
 }
 
@@ -146,11 +146,11 @@ impl Drop for Cluster {
         }
         let directory = self.directory.path().canonicalize().unwrap_or_default();
         drop(self.playground.take());
-        for pid in kddm_bench::playground::servers_of(&directory) {
+        for pid in playground::servers_of(&directory) {
             let _ = kill(pid, Signal::SIGTERM);
             wait_or_kill(pid);
         }
-        for point in kddm_bench::playground::mounts_below(&directory) {
+        for point in playground::mounts_below(&directory) {
             let _ = nix::mount::umount2(&point, nix::mount::MntFlags::MNT_DETACH);
         }
     }
@@ -166,22 +166,6 @@ fn wait_or_kill(pid: nix::unistd::Pid) {
         thread::sleep(Duration::from_millis(10));
     }
     let _ = kill(pid, Signal::SIGKILL);
-}
-
-fn logs(directory: &Path) -> String {
-    let mut text = String::new();
-    for folder in ["n1", "n2", "n3", ""] {
-        let Ok(entries) = fs::read_dir(directory.join(folder)) else { continue };
-        for path in entries.flatten().map(|entry| entry.path()) {
-            if path.extension().is_some_and(|extension| extension == "log") {
-                let log = fs::read_to_string(&path).unwrap_or_default();
-                let lines: Vec<&str> = log.lines().collect();
-                let last = lines[lines.len().saturating_sub(40)..].join("\n");
-                text += &format!("---- {}\n{last}\n", path.display());
-            }
-        }
-    }
-    text
 }
 
 /// Kills the servers of a test that hangs: the kernel then fails every call that waits for them, and the test
@@ -203,7 +187,7 @@ impl Watchdog {
                     logs(&directory)
                 );
                 let directory = directory.canonicalize().unwrap_or(directory);
-                for pid in kddm_bench::playground::servers_of(&directory) {
+                for pid in playground::servers_of(&directory) {
                     let _ = kill(pid, Signal::SIGKILL);
                 }
             }

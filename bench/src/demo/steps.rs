@@ -77,6 +77,7 @@ impl Demo<'_> {
 
     /// Servers with nothing to do.
     pub(super) fn idle(&self, cluster: &Playground) -> Result<()> {
+        cluster.sync()?;
         for node in [1, 2] {
             let pid = cluster.pid(node)?;
             let before = idle::usage(pid)?;

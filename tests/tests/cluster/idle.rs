@@ -17,8 +17,7 @@ fn idle_servers_use_no_processor_time_and_little_memory() {
         fs::write(cluster.at(1, &format!("file-{at}")), vec![1; 10_000]).unwrap();
         fs::read(cluster.at(2, &format!("file-{at}"))).unwrap();
     }
-    // What is written behind is written within five seconds.
-    thread::sleep(Duration::from_secs(6));
+    cluster.playground().sync().unwrap();
     let pids = [1, 2].map(|node| cluster.playground().pid(node).unwrap());
     let before = pids.map(|pid| usage(pid).unwrap());
     thread::sleep(Duration::from_secs(4));
