@@ -102,12 +102,16 @@ impl Inner {
             After::Call(key, call) => match self.families.linker(key.set) {
                 Some(linker) if linker.blocks() => {
                     let node = self.this.upgrade();
-                    self.host.run_blocking(Box::new(move || {
+                    let job = Box::new(move || {
                         if let Some(node) = node {
                             let reply = node.call_linker(key, call);
                             node.enter(|engine| engine.input(&node, Input::LinkerDone(key, reply)));
                         }
-                    }));
+                    });
+                    match linker.waits_for_others(key) {
+                        true => self.host.spawn_thread("kddm-waits", job),
+                        false => self.host.run_blocking(job),
+                    }
                 }
                 _ => {
                     let reply = self.call_linker(key, call);

@@ -34,6 +34,12 @@ pub trait IoLinker: Send + Sync {
         true
     }
 
+    /// Whether calls that move bytes of this object wait for more than the device: for what other calls, or holders of
+    /// other objects, have yet to do. Each gets a thread of its own then, so that those it waits for find one.
+    fn waits_for_others(&self, _key: ObjectKey) -> bool {
+        false
+    }
+
     /// Whether the node is to make the calls that only tell something: [`alloc_object`](IoLinker::alloc_object),
     /// [`put_object`](IoLinker::put_object), [`invalidate_object`](IoLinker::invalidate_object),
     /// [`change_state`](IoLinker::change_state), [`import_object`](IoLinker::import_object),

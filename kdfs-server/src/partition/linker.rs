@@ -17,6 +17,10 @@ pub(crate) struct Linker {
 }
 
 impl IoLinker for Linker {
+    fn waits_for_others(&self, key: ObjectKey) -> bool {
+        key::kind(key) == Kind::Commit
+    }
+
     fn insert_object(&self, key: ObjectKey, bytes: &mut [u8]) -> io::Result<Inserted> {
         if key::kind(key) == Kind::Commit {
             futures_lite::future::block_on(self.requests.commit(true))

@@ -210,7 +210,7 @@ fn reachable(key: ObjectKey, result: Result<Shared, OpError>) -> Result<Option<S
         Ok(hold) => Ok(Some(hold)),
         Err(OpError::Absent) => Ok(None),
         Err(error @ (OpError::PeerLost(_) | OpError::Lost)) => {
-            tracing::warn!(%key, %error, "a change of this object is not written: the node that has it is gone");
+            tracing::debug!(%key, %error, "a change of this object is not written: the node that has it is gone");
             Ok(None)
         }
         Err(OpError::NoMemory) => Err(nix::libc::ENOMEM),

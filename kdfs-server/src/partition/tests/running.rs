@@ -1,6 +1,6 @@
 //! A partition under a real node and file system, on the disk in memory.
 
-use super::disk::{Image, MemoryDisk};
+use super::disk::{Image, MemoryDisk, Step};
 use super::whole;
 use super::world::{config, formatted, open, root};
 use crate::partition::Partition;
@@ -161,6 +161,27 @@ fn what_fsync_acknowledged_survives_the_loss_of_power() {
     expected.resize(5000, 0);
     expected.extend([9; 10]);
     assert_eq!(bytes_of(&server.disk.image().without_power(|| false), "/durable").unwrap(), expected);
+}
+
+#[test]
+fn many_fsyncs_at_a_time_share_checkpoints() {
+    let server = Server::start(formatted(), ARENA);
+    let files: Vec<FileId> = (0..40).map(|number| server.file(&format!("f{number}"))).collect();
+    let before = server.disk.steps().len();
+    std::thread::scope(|scope| {
+        for &file in &files {
+            let fs = &server.fs;
+            scope.spawn(move || {
+                assert_eq!(block_on(fs.write(&Caller::ROOT, file, 0, b"mine")), Ok(4));
+                block_on(fs.fsync(file)).unwrap();
+            });
+        }
+    });
+    let steps = &server.disk.steps()[before..];
+    let commits = steps.iter().filter(|step| matches!(step, Step::Rename(..))).count();
+    assert!(commits < 20, "{commits} checkpoints for 40 fsyncs");
+    let image = server.disk.image().without_power(|| false);
+    assert!((0..40).all(|number| bytes_of(&image, &format!("/f{number}")).unwrap() == b"mine"));
 }
 
 #[test]
