@@ -301,18 +301,21 @@ impl Core {
         copy.turn = 0;
         copy.evicting = false;
         let flush = copy.flush.take();
+        let mut fetched = None;
         match &copy.request {
             Some(Outstanding { data: Data::Making, .. }) => {
                 // The linker writes into the slot; when it is done, so is the copy.
                 copy.parked = Some(Parked { wait: true, order: Order::Forget });
             }
             Some(request) => {
+                let kept = request.giver.map(|giver| (giver, request.seq));
                 if let Data::Reading(token) = request.data {
-                    let abandoned = request.giver.map(|giver| (giver, request.seq));
                     if let Some(read) = self.reads.get_mut(&token) {
-                        read.abandoned = abandoned;
+                        read.abandoned = kept;
                     }
                     copy.slot = None;
+                } else {
+                    fetched = kept;
                 }
                 copy.request = None;
                 copy.parked = Some(Parked { wait: false, order: Order::Forget });
@@ -322,6 +325,9 @@ impl Core {
         copy.early = None;
         if let Some(op) = flush {
             cx.effects.push(Effect::Complete(op, Ok(None)));
+        }
+        if let Some((giver, seq)) = fetched {
+            self.send(giver, key, Body::Fetched { seq }, cx);
         }
         for purpose in waiters {
             self.give_up(key, purpose, OpError::PeerLost(lost), cx);

@@ -421,6 +421,12 @@ impl World {
             self.reads.remove(place);
             return self.step(reader, Input::ReadDone(token, false), taken);
         };
+        if self.options.kills > 0 && from.memory.generation(source.slot) != source.generation {
+            // Without agreed views a home's death lets slots go under READs whose requests die with it: the fabrics of
+            // today see that by the generation (docs/assumptions.md).
+            self.reads.remove(place);
+            return self.step(reader, Input::ReadDone(token, false), taken);
+        }
         let word = from.memory.peek(source.slot, step);
         self.life(reader).memory.poke(landing, step, word);
         if step == 0 {
