@@ -3,7 +3,7 @@
 use crate::core::{Context, Core};
 use crate::home::{Copies, Pending, State, Work};
 use crate::revoke::take_mode;
-use crate::{Body, Effect, LinkerCall, Nack, Request, Store};
+use crate::{Body, Effect, LinkerCall, LinkerReply, Nack, Request, Store};
 use kddm_object::{Durability, Location, NodeId, NodeSet, ObjectKey, Rid, Seq};
 use smallvec::SmallVec;
 
@@ -25,6 +25,9 @@ pub(crate) struct Kept {
     pub location: Location,
     pub since: Seq,
 }
+
+/// Who keeps what.
+pub(crate) type KeptCopies = SmallVec<[(NodeId, Kept); 1]>;
 
 impl Core {
     pub(crate) fn home_remove<S: Store>(
@@ -54,7 +57,11 @@ impl Core {
     ) {
         let due: NodeSet =
             copies.iter().map(|(node, _)| *node).filter(|&node| self.is_reachable(node)).collect();
-        let keep = matches!(then, Then::Salvage(..));
+        let keep = match then {
+            Then::Remove(..) => self.is_durable(key, cx.store),
+            Then::Purge => false,
+            Then::Salvage(..) => true,
+        };
         let seq = self.start(key, Work::Collect { due, kept: SmallVec::new(), then });
         let (requester, life) = (self.config.me, self.config.incarnation);
         for &(node, after) in copies {
@@ -96,10 +103,7 @@ impl Core {
         }
         let (seq, kept, then) = (*seq, kept.clone(), then.clone());
         match then {
-            Then::Remove(by, rid) => {
-                self.let_go(key, seq, &kept, None, cx);
-                self.removed(by, key, rid, cx);
-            }
+            Then::Remove(by, rid) => self.remove_everywhere(by, key, rid, seq, kept, cx),
             Then::Purge => self.purged(key, cx),
             Then::Salvage(request, why) => self.salvaged(key, seq, &kept, request, why, cx),
         }
@@ -121,15 +125,47 @@ impl Core {
         }
     }
 
-    fn removed<S: Store>(&mut self, by: NodeId, key: ObjectKey, rid: Rid, cx: &mut Context<'_, S>) {
-        self.dirty.remove(&key);
-        if cx.store.policy(key.set).is_some_and(|policy| policy.durability == Durability::WriteBack) {
-            self.start(key, Work::Device { by, rid });
+    /// No node can use the object any more: now the device, if there is one.
+    fn remove_everywhere<S: Store>(
+        &mut self,
+        by: NodeId,
+        key: ObjectKey,
+        rid: Rid,
+        seq: Seq,
+        kept: KeptCopies,
+        cx: &mut Context<'_, S>,
+    ) {
+        if self.is_durable(key, cx.store) {
+            self.set_state(key, State::Busy { seq, work: Work::Device { by, rid, kept } });
             cx.effects.push(Effect::Linker(key, LinkerCall::Remove));
         } else {
+            self.removed(by, key, rid, seq, &kept, LinkerReply::Ok, cx);
+        }
+    }
+
+    /// The device has forgotten the object, or could not: then the object is as it was before.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn removed<S: Store>(
+        &mut self,
+        by: NodeId,
+        key: ObjectKey,
+        rid: Rid,
+        seq: Seq,
+        kept: &[(NodeId, Kept)],
+        reply: LinkerReply,
+        cx: &mut Context<'_, S>,
+    ) {
+        if let LinkerReply::Failed(errno) = reply {
+            self.revive(key, seq, kept, cx);
+            self.send(by, key, Body::Nack { rid, why: Nack::Device(errno) }, cx);
+        } else {
+            self.dirty.remove(&key);
+            self.let_go(key, seq, kept, None, cx);
             self.set_state(key, State::Uncached);
             self.send(by, key, Body::Finished { rid }, cx);
         }
+        self.serve(key, cx);
+        self.pump(key, cx);
     }
 
     /// The others have dropped their copies: ours may go, if nobody here took it up again.
@@ -161,10 +197,24 @@ impl Core {
         why: Option<Nack>,
         cx: &mut Context<'_, S>,
     ) {
+        self.revive(key, seq, kept, cx);
+        let Some((by, request)) = request.filter(|(by, _)| self.is_reachable(*by)) else { return };
+        match why {
+            Some(why) => self.send(by, key, Body::Nack { rid: request.rid, why }, cx),
+            None => self.entries.entry(key).or_default().queue.insert(0, Pending::Request(by, request)),
+        }
+    }
+
+    /// The newest of the kept copies is the object again; without one, what the device has.
+    fn revive<S: Store>(
+        &mut self,
+        key: ObjectKey,
+        seq: Seq,
+        kept: &[(NodeId, Kept)],
+        cx: &mut Context<'_, S>,
+    ) {
         let best = kept.iter().max_by_key(|(_, slot)| slot.since).copied();
         self.let_go(key, seq, kept, best.map(|(node, _)| node), cx);
-        let durable =
-            cx.store.policy(key.set).is_some_and(|policy| policy.durability == Durability::WriteBack);
         let state = match best {
             Some((node, slot)) => {
                 if node == self.config.me {
@@ -177,15 +227,14 @@ impl Core {
             }
             None => {
                 self.dirty.remove(&key);
-                if durable { State::Uncached } else { State::Lost }
+                if self.is_durable(key, cx.store) { State::Uncached } else { State::Lost }
             }
         };
         self.set_state(key, state);
-        let Some((by, request)) = request.filter(|(by, _)| self.is_reachable(*by)) else { return };
-        match why {
-            Some(why) => self.send(by, key, Body::Nack { rid: request.rid, why }, cx),
-            None => self.entries.entry(key).or_default().queue.insert(0, Pending::Request(by, request)),
-        }
+    }
+
+    pub(crate) fn is_durable<S: Store>(&self, key: ObjectKey, store: &S) -> bool {
+        store.policy(key.set).is_some_and(|policy| policy.durability == Durability::WriteBack)
     }
 
     pub(crate) fn set_state(&mut self, key: ObjectKey, state: State) {

@@ -1,6 +1,6 @@
 //! The home's side: the directory entry of an object, its one transaction and the line of those who wait.
 
-use crate::collect::{Kept, Then};
+use crate::collect::{KeptCopies, Then};
 use crate::copy::LocalCopy;
 use crate::core::{Context, Core, set_mode};
 use crate::{Body, Effect, LinkerCall, LinkerReply, Nack, RecallKind, Request, RequestKind, Source, Store};
@@ -51,11 +51,11 @@ pub(crate) enum Work {
     /// The linker fills the home's slot.
     Fill { by: NodeId, request: Request, started: bool },
     /// The home collects all copies.
-    Collect { due: NodeSet, kept: SmallVec<[(NodeId, Kept); 1]>, then: Then },
+    Collect { due: NodeSet, kept: KeptCopies, then: Then },
     /// The naming moves from `owner` to the home.
     Drain { owner: Location, copies: Copies, due: NodeSet },
-    /// The linker removes the object.
-    Device { by: NodeId, rid: Rid },
+    /// The linker removes the object. The newest bytes are kept until it has.
+    Device { by: NodeId, rid: Rid, kept: KeptCopies },
 }
 
 /// What an object was before a grab.
@@ -333,15 +333,9 @@ impl Core {
                 entry.state = State::Uncached;
                 self.filled(by, key, request, reply, cx);
             }
-            State::Busy { work: Work::Device { by, rid }, .. } => {
-                let (by, rid) = (*by, *rid);
-                entry.state = State::Uncached;
-                let answer = match reply {
-                    LinkerReply::Failed(errno) => Body::Nack { rid, why: Nack::Device(errno) },
-                    _ => Body::Finished { rid },
-                };
-                self.send(by, key, answer, cx);
-                self.serve(key, cx);
+            State::Busy { seq, work: Work::Device { by, rid, kept } } => {
+                let (seq, by, rid, kept) = (*seq, *by, *rid, kept.clone());
+                self.removed(by, key, rid, seq, &kept, reply, cx);
             }
             _ => self.sync_done(key, reply, cx),
         }

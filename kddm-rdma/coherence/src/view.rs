@@ -129,7 +129,8 @@ impl Core {
                     self.dirty.remove(&key);
                     self.set_state(key, State::Uncached);
                 }
-                Work::FirstTouch { .. } | Work::Fill { .. } | Work::Device { .. } => {}
+                Work::FirstTouch { .. } | Work::Fill { .. } => {}
+                Work::Device { kept, .. } => kept.retain(|(node, _)| *node != lost),
                 Work::Collect { due, kept, then } => {
                     due.remove(lost);
                     kept.retain(|(node, _)| *node != lost);
