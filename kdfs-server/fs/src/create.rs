@@ -155,10 +155,10 @@ impl FileSystem {
 
     /// `EEXIST`, unless the inode of the name is gone: then the name goes too.
     pub(crate) async fn refuse_existing(&self, parent: FileId, name: &[u8], found: Found) -> Result<()> {
-        match self.inode(found.file).await {
-            Ok(inode) if inode.nlink.get() > 0 => Err(Errno::EEXIST),
-            Ok(_) | Err(Errno::ESTALE) => self.forget(parent, name, found).await,
-            Err(errno) => Err(errno),
+        if self.is_named(found.file).await? {
+            Err(Errno::EEXIST)
+        } else {
+            self.forget(parent, name, found).await
         }
     }
 

@@ -49,6 +49,15 @@ impl FileSystem {
         Ok(None)
     }
 
+    /// Whether an inode is there and has a name.
+    pub(crate) async fn is_named(&self, file: FileId) -> Result<bool> {
+        match self.inode(file).await {
+            Ok(inode) => Ok(inode.nlink.get() > 0),
+            Err(Errno::ESTALE) => Ok(false),
+            Err(errno) => Err(errno),
+        }
+    }
+
     /// Removes a name whose inode is gone, if it is still there: the two lay on different partitions, and one of them
     /// has lost its last seconds in a crash.
     pub(crate) async fn forget(&self, parent: FileId, name: &[u8], dangling: Found) -> Result<()> {

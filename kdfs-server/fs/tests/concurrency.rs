@@ -76,7 +76,7 @@ fn rename_storms_end_and_keep_every_name() {
     });
     let storm = |fs: FileSystem, mut random: Random, directories: Vec<FileId>| async move {
         let mut moved = 0;
-        for _ in 0..250 {
+        for _ in 0..400 {
             let (from, to) = (*random.pick(&directories), *random.pick(&directories));
             let name = match random.below(3) {
                 0 => format!("d{}", random.below(6)),
@@ -100,7 +100,7 @@ fn rename_storms_end_and_keep_every_name() {
         .map(|task| storm(cluster.nodes[task % 3].clone(), random.fork(), directories.clone()))
         .collect();
     let moved: usize = cluster.beside(60, tasks).into_iter().sum();
-    assert!(moved > 50, "the storm was a breeze: {moved}");
+    assert!(moved > 20, "the storm was a breeze: {moved}");
     cluster.run(20, async {
         let fs = cluster.node(2);
         let (mut left, mut seen) = (vec![root], Vec::new());

@@ -8,7 +8,10 @@ pub mod random;
 mod memory_fabric;
 
 use futures_lite::future::{block_on, or};
-use kddm_rdma::{Arena, ArenaConfig, Host, Incarnation, LinuxHost, Node, NodeConfig, NodeId};
+use kddm_rdma::{
+    Arena, ArenaConfig, Host, Incarnation, LinuxHost, Node, NodeConfig, NodeId, ObjectKey, SetId,
+};
+use kdfs_format::sets;
 use kdfs_fs::{Caller, FileId, FileSystem, FsConfig, families};
 use memory_fabric::Network;
 use partition::Partition;
@@ -102,8 +105,32 @@ impl Cluster {
             hear
         };
         let ends: Vec<_> = tasks.into_iter().map(start).collect();
-        let late = "some operation hangs, or its task has panicked";
-        ends.iter().map(|end| end.recv_timeout(Duration::from_secs(seconds)).expect(late)).collect()
+        let end = |end: &std::sync::mpsc::Receiver<T>| {
+            end.recv_timeout(Duration::from_secs(seconds)).unwrap_or_else(|error| {
+                self.explain();
+                panic!("some operation hangs, or its task has panicked: {error}");
+            })
+        };
+        ends.iter().map(end).collect()
+    }
+
+    /// Shows what every node knows of the objects that operations wait for.
+    fn explain(&self) {
+        let numbers = |node: u32| (node << 24..=node << 24 | 12);
+        let objects = [sets::INODE_SET, sets::BITMAP_SET, sets::OPEN_SET].into_iter().flat_map(|set| {
+            (1..=self.nodes.len() as u32)
+                .flat_map(numbers)
+                .map(move |object| ObjectKey::new(SetId(set), object))
+        });
+        let page = ObjectKey::new(SetId(sets::dir_set(self.root().inode, self.root().generation)), 1);
+        for key in objects.chain([page]) {
+            for fs in &self.nodes {
+                let dump = fs.node().dump(key);
+                if dump.word.is_some() {
+                    println!("{:?} {key:?}: {:?} {}", fs.node(), dump.word, dump.state);
+                }
+            }
+        }
     }
 
     /// Writes everything that is in memory to the partitions.
