@@ -28,8 +28,7 @@ pub(crate) fn apply(native: &Native, length: u64, durable: bool) -> io::Result<(
         native.make_durable()?;
     }
     native.disk().remove_file(&path)?;
-    // Else it could come back after what is written, and made durable, next.
-    native.touch_root();
+    native.note_old_checkpoint(true);
     Ok(())
 }
 

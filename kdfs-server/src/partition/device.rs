@@ -13,11 +13,12 @@ use super::apply::apply;
 use super::key::{self, Kind};
 use super::layer::{Known, Layer};
 use super::native::Native;
-use kddm_object::ObjectKey;
+use kddm_object::{ObjectKey, SetId};
 use kddm_rdma::Inserted;
 use kdfs_format::batch::Change;
 use kdfs_format::bitmap::PAGES;
 use kdfs_format::directory::{self, PageId};
+use kdfs_format::sets::INODE_SET;
 use kdfs_format::{FormatError, Inode, PAGE_SIZE, bitmap, paths};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -121,6 +122,8 @@ impl Device {
         }
         if !layers.draft.is_empty() {
             layers.commit(&self.native, self.partition, durable)?;
+        } else if durable {
+            self.native.bury_old_checkpoint()?;
         }
         Ok(true)
     }
@@ -145,6 +148,12 @@ impl Device {
     pub fn is_settled(&self, durable: bool) -> bool {
         let layers = self.layers.lock();
         layers.draft.is_empty() && layers.applying.is_none() && (!durable || self.native.is_durable())
+    }
+
+    /// Whether the next checkpoint will have attributes of this inode.
+    pub fn has_taken(&self, inode: u32) -> bool {
+        let key = ObjectKey::new(SetId(INODE_SET), inode);
+        matches!(self.layers.lock().draft.find(key), Known::Here(_))
     }
 
     /// Bytes that wait for the next checkpoint.
@@ -288,6 +297,10 @@ impl Layers {
     fn commit(&mut self, native: &Native, partition: [u8; 16], durable: bool) -> io::Result<()> {
         let number = self.number + 1;
         let result = self.draft.commit(native.disk(), partition, number, durable);
+        if durable && result.is_ok() {
+            // It has taken the place of the old one.
+            native.note_old_checkpoint(false);
+        }
         if self.draft.is_committed() {
             self.number = number;
             self.applying = Some(std::mem::replace(&mut self.draft, Layer::new(native.root())));

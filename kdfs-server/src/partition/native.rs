@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// So many files are made durable one by one; more than that together.
 const TOUCHED: usize = 48;
@@ -20,6 +21,7 @@ pub(crate) struct Native {
     touched: Mutex<Touched>,
     /// Inodes whose native directory has no `.meta` yet, so that its name is still to be made durable.
     nameless: Mutex<HashSet<u32>>,
+    old_checkpoint: AtomicBool,
 }
 
 /// What was written since it was last made durable.
@@ -58,7 +60,8 @@ impl Touched {
 
 impl Native {
     pub fn new(host: Arc<dyn Host>, root: PathBuf, node: u8) -> Native {
-        Native { host, root, node, touched: Mutex::default(), nameless: Mutex::default() }
+        let (touched, nameless, old_checkpoint) = Default::default();
+        Native { host, root, node, touched, nameless, old_checkpoint }
     }
 
     pub fn disk(&self) -> &dyn Disk {
@@ -212,9 +215,18 @@ impl Native {
         result
     }
 
-    /// A name in the partition's own directory has changed.
-    pub fn touch_root(&self) {
-        self.touched.lock().note(&self.root, true);
+    /// The removal of an applied checkpoint is not durable: the loss of power may bring it back.
+    pub fn note_old_checkpoint(&self, may_come_back: bool) {
+        self.old_checkpoint.store(may_come_back, Ordering::Relaxed);
+    }
+
+    /// Makes sure that no applied checkpoint comes back and undoes what is written, and made durable, after it.
+    pub fn bury_old_checkpoint(&self) -> io::Result<()> {
+        if self.old_checkpoint.load(Ordering::Relaxed) {
+            self.disk().sync_directory(&self.root)?;
+            self.note_old_checkpoint(false);
+        }
+        Ok(())
     }
 
     /// What was written before this server came is not known.

@@ -109,7 +109,7 @@ impl Checkpointer {
     /// Holds everything that is dirty, and commits it together with what was written ahead.
     async fn commit(&self, durable: bool) -> Result<(), i32> {
         let mut attempts = 0;
-        let mut left_out = BTreeSet::new();
+        let mut left_out = LeftOut::default();
         let mut held = Held::new();
         loop {
             if !self.hold_missing(&mut held, &mut left_out).await? {
@@ -122,7 +122,7 @@ impl Checkpointer {
                 continue;
             }
             let committed;
-            (held, committed) = self.try_commit(held, left_out.clone(), durable).await?;
+            (held, committed) = self.try_commit(held, left_out.unreachable.clone(), durable).await?;
             if committed {
                 held.values().for_each(|hold| self.node.cleaned(hold));
                 return Ok(());
@@ -130,31 +130,31 @@ impl Checkpointer {
         }
     }
 
-    /// Takes what is dirty and not held, and writes the pages that belong to it. False if something would have to be
+    /// Takes what is dirty and not held, and writes the pages of all files whose attributes will be committed, so that
+    /// those never run ahead of the bytes. False if something would have to be
     /// waited for out of order.
-    async fn hold_missing(&self, held: &mut Held, left_out: &mut BTreeSet<ObjectKey>) -> Result<bool, i32> {
+    async fn hold_missing(&self, held: &mut Held, left_out: &mut LeftOut) -> Result<bool, i32> {
         for key in self.dirty(Kind::is_metadata) {
             let order = key::order(key);
-            if held.contains_key(&order) || left_out.contains(&key) {
+            if held.contains_key(&order) || left_out.unreachable.contains(&key) {
                 continue;
             }
+            let options = left_out.options(key);
             let in_order = held.last_key_value().is_none_or(|(last, _)| *last < order);
-            let hold = if in_order {
-                self.get(key).await?
-            } else {
-                match self.node.try_get(key, OPTIONS).await {
-                    Err(OpError::WouldBlock) => return Ok(false),
-                    result => reachable(key, result)?,
-                }
+            let result = match in_order {
+                true => self.node.get_with(key, options).await,
+                false => self.node.try_get(key, options).await,
             };
-            match hold {
-                Some(hold) => drop(held.insert(order, hold)),
-                None => drop(left_out.insert(key)),
+            match outcome(key, result)? {
+                Outcome::Hold(hold) => drop(held.insert(order, hold)),
+                Outcome::Absent => drop(left_out.absent.insert(key)),
+                Outcome::Unreachable => drop(left_out.unreachable.insert(key)),
+                Outcome::Busy => return Ok(false),
             }
         }
         let inodes: BTreeSet<u32> = held.values().map(|hold| key::inode(hold.key())).collect();
         let mut pages = self.dirty(|kind| kind == Kind::File);
-        pages.retain(|key| inodes.contains(&key::inode(*key)));
+        pages.retain(|key| inodes.contains(&key::inode(*key)) || self.device.has_taken(key::inode(*key)));
         self.write_pages(&pages).await?;
         Ok(true)
     }
@@ -162,13 +162,14 @@ impl Checkpointer {
     async fn try_commit(
         &self,
         held: Held,
-        left_out: BTreeSet<ObjectKey>,
+        unreachable: BTreeSet<ObjectKey>,
         durable: bool,
     ) -> Result<(Held, bool), i32> {
         let (device, node) = (self.device.clone(), self.node.clone());
         self.blocking(move || {
             let is_complete = || {
-                let known = |key: &ObjectKey| held.contains_key(&key::order(*key)) || left_out.contains(key);
+                let known =
+                    |key: &ObjectKey| held.contains_key(&key::order(*key)) || unreachable.contains(key);
                 node.dirty().iter().all(|key| !key::kind(*key).is_metadata() || known(key))
             };
             let objects = held.values().map(|hold| (hold.key(), &**hold));
@@ -180,7 +181,10 @@ impl Checkpointer {
 
     /// A shared hold; `None` if the object is gone, or on a node that is.
     async fn get(&self, key: ObjectKey) -> Result<Option<Shared>, i32> {
-        reachable(key, self.node.get_with(key, OPTIONS).await)
+        match outcome(key, self.node.get_with(key, OPTIONS).await)? {
+            Outcome::Hold(hold) => Ok(Some(hold)),
+            _ => Ok(None),
+        }
     }
 
     /// The dirty objects of these kinds, in the global order.
@@ -205,13 +209,39 @@ impl Checkpointer {
 /// Nothing is made here, and the last slots may be used: what is written can then leave memory.
 const OPTIONS: Options = Options { first_touch: FirstTouch::Refuse, reserve: true };
 
-fn reachable(key: ObjectKey, result: Result<Shared, OpError>) -> Result<Option<Shared>, i32> {
+/// Dirty objects that a checkpoint does not hold.
+#[derive(Default)]
+struct LeftOut {
+    /// They were dirty and then gone. What is dirty under the same key later is another object: it counts again.
+    absent: BTreeSet<ObjectKey>,
+    /// They are on a node that is gone.
+    unreachable: BTreeSet<ObjectKey>,
+}
+
+impl LeftOut {
+    /// An object that was absent and is dirty all the same is made, so that it can be held: zeros change nothing.
+    fn options(&self, key: ObjectKey) -> Options {
+        let first_touch = if self.absent.contains(&key) { FirstTouch::Make } else { OPTIONS.first_touch };
+        Options { first_touch, ..OPTIONS }
+    }
+}
+
+/// What came of an attempt to hold an object.
+enum Outcome {
+    Hold(Shared),
+    Absent,
+    Unreachable,
+    Busy,
+}
+
+fn outcome(key: ObjectKey, result: Result<Shared, OpError>) -> Result<Outcome, i32> {
     match result {
-        Ok(hold) => Ok(Some(hold)),
-        Err(OpError::Absent) => Ok(None),
+        Ok(hold) => Ok(Outcome::Hold(hold)),
+        Err(OpError::Absent) => Ok(Outcome::Absent),
+        Err(OpError::WouldBlock) => Ok(Outcome::Busy),
         Err(error @ (OpError::PeerLost(_) | OpError::Lost)) => {
             tracing::debug!(%key, %error, "a change of this object is not written: the node that has it is gone");
-            Ok(None)
+            Ok(Outcome::Unreachable)
         }
         Err(OpError::NoMemory) => Err(nix::libc::ENOMEM),
         Err(OpError::Device(errno)) => Err(errno),
