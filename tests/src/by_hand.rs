@@ -1,11 +1,13 @@
 //! A cluster set up step by step, as its owner would on real hosts, to make the mistakes that people make.
 
 use crate::{Cluster, Shell};
-use kddm_bench::playground::Options;
+use kddm_bench::playground::{Options, servers_of};
 use kddm_bench::programs::built;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// A directory with a cluster file for nodes 1 and 2, a key, and empty directories for partitions and mounts.
 ///
@@ -83,6 +85,21 @@ impl ByHand {
     pub fn mount(&self) {
         self.shell(MOUNT_1).succeeds();
         self.shell(MOUNT_2).succeeds();
+    }
+
+    /// Unmounts both nodes, or the one that is mounted, and waits for the servers, which end with their mounts.
+    pub fn unmount(&self) {
+        for mount in ["m2", "m1"] {
+            self.shell(&format!("if mountpoint -q \"$D/{mount}\"; then umount \"$D/{mount}\"; fi"))
+                .succeeds();
+        }
+        let begin = Instant::now();
+        let directory = self.cluster.directory().canonicalize().expect("its directory");
+        // Without the helper in /sbin, umount(8) does not wait for what is written behind.
+        while !servers_of(&directory).is_empty() {
+            assert!(begin.elapsed() < Duration::from_secs(20), "the servers do not end");
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Changes a byte of a file, as a failing disk would.

@@ -22,6 +22,7 @@ static TURN: Mutex<()> = Mutex::new(());
 ///
 /// Its fields are dropped in their order: first the servers go, then the directory, then the next test's turn comes.
 pub struct Cluster {
+    begin: Instant,
     playground: Option<Playground>,
     watchdog: Watchdog,
     options: Options,
@@ -67,7 +68,8 @@ impl Cluster {
         let directory =
             tempfile::Builder::new().prefix("kddm-tests-").tempdir().expect("a temporary directory");
         let watchdog = Watchdog::over(directory.path().to_owned());
-        Cluster { playground: None, watchdog, options, directory, _turn: turn }
+        let begin = Instant::now();
+        Cluster { begin, playground: None, watchdog, options, directory, _turn: turn }
     }
 
     /// Starts a prepared cluster, or what has been stopped or killed of a running one.
@@ -141,6 +143,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.watchdog.stop();
+        println!("{:.1?} with this cluster", self.begin.elapsed());
         if thread::panicking() {
             eprintln!("{}", self.logs());
         }
@@ -184,7 +187,7 @@ impl Watchdog {
                 eprintln!(
                     "WATCHDOG: after {:.0?} the servers are killed\n{}",
                     begin.elapsed(),
-                    logs(&directory)
+                    playground::logs(&directory)
                 );
                 let directory = directory.canonicalize().unwrap_or(directory);
                 for pid in playground::servers_of(&directory) {

@@ -57,7 +57,7 @@ fn a_damaged_inode_and_a_damaged_directory() {
         hand.path(&format!("p1/{}-{}/{local}", local / 100 * 100, local / 100 * 100 + 99))
     };
     let [bad, broken] = [native("bad").join(".meta"), native("broken").join(".content")];
-    hand.shell(r#"umount "$M2"; umount "$M1""#).succeeds();
+    hand.unmount();
     hand.damage(&bad, 60);
     hand.damage(&broken, 4096 + 40);
     hand.mount();
@@ -91,7 +91,7 @@ fn two_servers_on_one_partition_and_two_nodes_with_one_id() {
     hand.write_config("other/cluster.toml", "../key", &["127.0.0.1", "127.0.0.2"]);
     fs::create_dir(hand.path("m3")).unwrap();
     let again = r#""$MOUNT" "$P1" "$D/m3" -o config="$D/other/cluster.toml",log="$D/3.log""#;
-    says(&hand.shell(again).fails(), &["p1", "in use"]);
+    says(&hand.shell(again).fails(), &["p1", "another server", "stop"]);
     // Another partition of the same node.
     hand.shell(r#"mkdir "$D/p3"; "$MKFS" --node 1 "$D/p3" 1"#).succeeds();
     let twice = again.replace("$P1", "$D/p3");
@@ -113,7 +113,7 @@ fn an_absent_peer_is_named() {
     let status = hand.shell(r#""$KDDM" status --config "$C" || true"#).succeeds();
     says(&status, &["alone", "127.0.0.2", "misses node 2"]);
     // The second node without the first has no root: it says so, in time.
-    hand.shell(r#"umount "$M1""#).succeeds();
+    hand.unmount();
     says(&hand.shell(MOUNT_2).fails(), &["root", "node 1"]);
 }
 
@@ -149,7 +149,10 @@ fn wrong_options_and_mount_points() {
     says(&hand.shell(r#""$MOUNT" "$P1" "$M1" -o config="$D/no.toml""#).fails(), &["no.toml"]);
     says(&hand.shell(r#""$MOUNT" "$P1" "$M1" -o config="$C",node=2"#).fails(), &["partition of node 1"]);
     says(&hand.shell(r#""$KDDM" playground up --nodes 0 --dir "$D/x""#).fails(), &["1 to 254"]);
-    says(&hand.shell(r#""$KDDM" playground up --nodes 2 --dir "$D""#).fails(), &["empty"]);
+    fs::create_dir(hand.path("foreign")).unwrap();
+    fs::write(hand.path("foreign/letter.txt"), "dear reader").unwrap();
+    let said = hand.shell(r#""$KDDM" playground up --nodes 2 --dir "$D/foreign""#).fails();
+    says(&said, &["foreign", "letter.txt", "empty"]);
     says(&hand.shell(r#""$KDDM" status --dir "$D/nothing""#).fails(), &["no playground"]);
     says(&hand.shell(r#""$MKFS" "$P1" 255"#).fails(), &["1 to 254"]);
 }

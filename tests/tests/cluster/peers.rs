@@ -109,7 +109,7 @@ fn a_node_without_a_partition_sees_and_makes_everything() {
     let outcome = run([&one, &two], Options { rounds: 300, seed }).unwrap();
     assert!(outcome.clean(), "{outcome:#?}");
     // Made on a node without a partition, it lies on its parent's node and outlives everybody.
-    hand.shell(r#"umount "$M2"; umount "$M1""#).succeeds();
+    hand.unmount();
     hand.shell(MOUNT_1).succeeds();
     assert_eq!(fs::read_to_string(one.join("from-2")).unwrap(), "no disk here");
 }
