@@ -36,7 +36,7 @@ impl Cluster {
 
     pub fn with_arena(nodes: u8, bytes: usize) -> Cluster {
         let partitions = (1..=nodes).map(|id| Arc::new(Partition::format(id))).collect();
-        Cluster::start(partitions, bytes, |id| Some(id))
+        Cluster::start(partitions, bytes, Some)
     }
 
     /// As [`Cluster::new`], but only node 1 has a partition.
@@ -116,7 +116,7 @@ impl Cluster {
 
     /// Shows what every node knows of the objects that operations wait for.
     fn explain(&self) {
-        let numbers = |node: u32| (node << 24..=node << 24 | 12);
+        let numbers = |node: u32| node << 24..=node << 24 | 12;
         let objects = [sets::INODE_SET, sets::BITMAP_SET, sets::OPEN_SET].into_iter().flat_map(|set| {
             (1..=self.nodes.len() as u32)
                 .flat_map(numbers)
