@@ -313,7 +313,9 @@ impl Core {
                     if let Some(read) = self.reads.get_mut(&token) {
                         read.abandoned = kept;
                     }
-                    copy.slot = None;
+                    if let Some(landing) = copy.slot.take() {
+                        cx.store.retain(landing);
+                    }
                 } else {
                     fetched = kept;
                 }

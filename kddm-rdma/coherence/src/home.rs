@@ -71,6 +71,18 @@ pub(crate) enum Pending {
     Evict(NodeId),
 }
 
+impl Work {
+    /// Whether the transaction brings the object to `node`, or takes it from there.
+    pub fn is_by(&self, node: NodeId) -> bool {
+        match self {
+            Work::Grab { by, before: Before::Exclusive(owner, _), .. }
+            | Work::Share { by, owner: (owner, _), .. } => *by == node || *owner == node,
+            Work::Grab { by, .. } => *by == node,
+            _ => false,
+        }
+    }
+}
+
 impl Entry {
     pub fn is_quiet(&self) -> bool {
         self.queue.is_empty() && self.syncing.is_empty() && !matches!(self.state, State::Busy { .. })

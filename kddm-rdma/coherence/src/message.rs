@@ -241,6 +241,13 @@ pub enum Body {
         /// The transaction for which the slot was retained.
         seq: Seq,
     },
+    /// holder → home: who was to fetch the slot kept for `seq` is dead. FETCHED is the answer, unless the home still needs it.
+    Kept {
+        /// The transaction.
+        seq: Seq,
+        /// Who is dead.
+        to: NodeId,
+    },
     /// requester → home: `rid` waits for a new grant; nothing of `seq` is left.
     Retrying {
         /// The request.

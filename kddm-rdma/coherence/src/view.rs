@@ -44,7 +44,7 @@ impl Core {
                 Some((home, _)) if home == self.config.me => self.home_without(lost, key, cx),
                 _ => {}
             }
-            self.drop_retained(key, cx);
+            self.ask_for_retained(key, cx);
         }
     }
 
@@ -57,21 +57,37 @@ impl Core {
         self.home_of(key, store).is_some_and(|(home, _)| home == node)
     }
 
-    /// Slots kept for nodes that will never fetch them, of objects whose home will never ask for them.
-    fn drop_retained<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
-        let orphaned = self.home_of(key, cx.store).is_none_or(|(home, _)| !self.is_reachable(home));
-        if !orphaned {
-            return;
-        }
+    /// Slots kept for a node that will never fetch them: the home says whether they may go. Without a home they may.
+    fn ask_for_retained<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
         let Some(copy) = self.copies.get(&key) else { return };
-        let gone: Vec<Seq> = copy
-            .retained
-            .iter()
-            .filter(|kept: &&Retained| !self.is_reachable(kept.to))
-            .map(|kept| kept.seq)
-            .collect();
-        for seq in gone {
-            self.fetched(key, seq, cx);
+        let gone = |kept: &&Retained| !self.is_reachable(kept.to);
+        let gone: Vec<(Seq, NodeId)> =
+            copy.retained.iter().filter(gone).map(|kept| (kept.seq, kept.to)).collect();
+        let home = self.home_of(key, cx.store).map(|(home, _)| home).filter(|&home| self.is_reachable(home));
+        for (seq, to) in gone {
+            match home {
+                Some(home) => self.send(home, key, Body::Kept { seq, to }, cx),
+                None => self.fetched(key, seq, cx),
+            }
+        }
+    }
+
+    /// KEPT: the home needs the slot if its transaction is not over, or if the dead node has the object and its death is news.
+    pub(crate) fn home_kept<S: Store>(
+        &mut self,
+        from: NodeId,
+        key: ObjectKey,
+        seq: Seq,
+        to: NodeId,
+        cx: &mut Context<'_, S>,
+    ) {
+        let needed = self.entries.get(&key).is_some_and(|entry| match &entry.state {
+            State::Busy { seq: current, work } => *current == seq || work.is_by(to),
+            State::Exclusive { owner, .. } => *owner == to,
+            _ => false,
+        });
+        if !needed {
+            self.send(from, key, Body::Fetched { seq }, cx);
         }
     }
 
@@ -129,13 +145,26 @@ impl Core {
                     self.dirty.remove(&key);
                     self.set_state(key, State::Uncached);
                 }
-                Work::FirstTouch { .. } | Work::Fill { .. } => {}
-                Work::Device { kept, .. } => kept.retain(|(node, _)| *node != lost),
+                Work::FirstTouch { .. } => {}
+                // What the linker has begun it ends, for nobody: the next life of that node must not hear of it.
+                Work::Fill { by, request, .. } if *by == lost => {
+                    *by = self.config.me;
+                    (request.kind, request.rid) = (RequestKind::Get, Rid(0));
+                }
+                Work::Fill { .. } => {}
+                Work::Device { by, rid, kept } => {
+                    kept.retain(|(node, _)| *node != lost);
+                    if *by == lost {
+                        (*by, *rid) = (self.config.me, Rid(0));
+                    }
+                }
                 Work::Collect { due, kept, then } => {
                     due.remove(lost);
                     kept.retain(|(node, _)| *node != lost);
-                    if let Then::Salvage(request, _) = then {
-                        *request = request.take().filter(|(by, _)| *by != lost);
+                    match then {
+                        Then::Salvage(request, _) => *request = request.take().filter(|(by, _)| *by != lost),
+                        Then::Remove(by, rid) if *by == lost => (*by, *rid) = (self.config.me, Rid(0)),
+                        Then::Remove(..) | Then::Purge => {}
                     }
                     self.try_collected(key, cx);
                 }

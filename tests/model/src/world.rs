@@ -473,9 +473,7 @@ impl World {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.life = None;
             for thread in &mut node.threads {
-                if let Doing::Waiting { key, want: Want::Remove, before } = thread.doing {
-                    self.truth.remove_ends(key, before, false);
-                }
+                // A remove that it asked for may still be done.
                 thread.doing = Doing::Nothing;
             }
         }
@@ -816,6 +814,7 @@ fn name(input: &Input) -> &'static str {
             Body::Retry { .. } => "RETRY",
             Body::Restore { .. } => "RESTORE",
             Body::Retrying { .. } => "RETRYING",
+            Body::Kept { .. } => "KEPT",
         },
     }
 }

@@ -106,6 +106,15 @@ fn number(name: &str) -> Option<u64> {
         .map(|value| value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
 }
 
+/// Says how to replay the seed that panicked.
+struct Replay(u64);
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        println!("replay: SEED={} cargo test -p kddm-model --test schedules -- --nocapture every_promise", self.0);
+    }
+}
+
 #[test]
 fn every_promise_is_kept_and_every_transition_taken() {
     let mut taken = Transitions::new();
@@ -115,7 +124,10 @@ fn every_promise_is_kept_and_every_transition_taken() {
     }
     let seeds = number("SEEDS").unwrap_or(1000);
     for seed in 0..seeds {
-        if let Err(Violation(what)) = run(seed, false, |_| (), &mut taken) {
+        let replay = Replay(seed);
+        let result = run(seed, false, |_| (), &mut taken);
+        std::mem::forget(replay);
+        if let Err(Violation(what)) = result {
             panic!(
                 "{what}\nreplay: SEED={seed} cargo test -p kddm-model --test schedules -- --nocapture every_promise"
             );

@@ -99,6 +99,15 @@ layout!(
 );
 
 layout!(
+    /// KEPT.
+    Kept, 8 {
+        0 seq: U32,
+        4 to: u8,
+        5 zero: [u8; 3],
+    }
+);
+
+layout!(
     /// ACK.
     Ack, 24 {
         0 seq: U32,

@@ -94,6 +94,7 @@ fn decode_body(bytes: Bytes<'_>) -> Result<Body, WireError> {
         Kind::Drained => Body::Drained { seq: seq(bytes)? },
         Kind::Free => Body::Free { seq: seq(bytes)? },
         Kind::Restore => Body::Restore { seq: seq(bytes)? },
+        Kind::Kept => kept(bytes)?,
         Kind::Evict => {
             bytes.exactly::<[u8; 0]>()?;
             Body::Evict
@@ -123,6 +124,7 @@ impl Kind {
             17 => Kind::Retry,
             18 => Kind::Retrying,
             19 => Kind::Restore,
+            20 => Kind::Kept,
             _ => return Err(WireError::Kind(number)),
         })
     }
@@ -248,6 +250,12 @@ fn recall(bytes: Bytes<'_>) -> Result<Body, WireError> {
         after: Rid(raw.after.get()),
         try_only: bytes.flag("try", raw.try_only)?,
     })
+}
+
+fn kept(bytes: Bytes<'_>) -> Result<Body, WireError> {
+    let raw: body::Kept = bytes.exactly()?;
+    bytes.zeros(&raw.zero)?;
+    Ok(Body::Kept { seq: Seq(raw.seq.get()), to: bytes.node("to", raw.to)? })
 }
 
 fn seq(bytes: Bytes<'_>) -> Result<Seq, WireError> {

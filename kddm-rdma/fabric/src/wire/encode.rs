@@ -52,6 +52,7 @@ fn kind(body: &Body) -> Kind {
         Body::Retry { .. } => Kind::Retry,
         Body::Retrying { .. } => Kind::Retrying,
         Body::Restore { .. } => Kind::Restore,
+        Body::Kept { .. } => Kind::Kept,
     }
 }
 
@@ -143,6 +144,7 @@ fn encode_body(body: &Body, out: &mut Vec<u8>) {
         | Body::Restore { seq } => {
             put(out, &U32::new(seq.0));
         }
+        Body::Kept { seq, to } => put(out, &body::Kept { seq: seq.0.into(), to: to.get(), zero: [0; 3] }),
         Body::Evict => {}
     }
 }

@@ -118,6 +118,7 @@ fn body() -> impl Strategy<Value = Body> {
         seq().prop_map(|seq| Body::Drained { seq }),
         seq().prop_map(|seq| Body::Free { seq }),
         seq().prop_map(|seq| Body::Restore { seq }),
+        (seq(), node()).prop_map(|(seq, to)| Body::Kept { seq, to }),
         (rid(), seq()).prop_map(|(rid, seq)| Body::Retry { rid, seq }),
         (rid(), seq()).prop_map(|(rid, seq)| Body::Retrying { rid, seq }),
     ]
@@ -195,8 +196,8 @@ fn unknown_kinds_and_impossible_nodes_are_named() {
         body: kind,
     };
     let mut bytes = encoded(&head(Body::Evict));
-    bytes[0] = 20;
-    assert_eq!(decode(&bytes), Err(WireError::Kind(20)));
+    bytes[0] = 21;
+    assert_eq!(decode(&bytes), Err(WireError::Kind(21)));
     let invalidate = Body::Invalidate {
         seq: Seq(1),
         requester: NodeId::new(1).unwrap(),
