@@ -9,7 +9,7 @@ use crate::{
     waiting::{Acquire, Operate},
 };
 use kddm_coherence::{Asked, Config, Core, Input};
-use kddm_memory::{Arena, Exclusive, Shared};
+use kddm_memory::{Arena, Exclusive, Miss, Shared};
 use kddm_object::{Hold, Incarnation, NodeId, ObjectKey};
 use std::{sync::Arc, time::Duration};
 
@@ -35,7 +35,11 @@ pub struct NodeConfig {
 /// All operations are futures without a runtime's types: any executor can poll them, and one that waits occupies no
 /// thread. A future that is dropped gives up: nothing stays held.
 #[derive(Clone)]
-pub struct Node(Arc<Running>);
+pub struct Node {
+    inner: Arc<Inner>,
+    /// Beside `inner`, not around it: a hit follows one pointer less.
+    _running: Arc<Running>,
+}
 
 /// Ends the node with the last clone.
 struct Running(Arc<Inner>);
@@ -76,45 +80,49 @@ impl Node {
         });
         let engine = Engine::new(config.me, core, transport);
         let inner = Inner::start(config.me, config.incarnation, members, engine, arena, host, families)?;
-        Ok(Node(Arc::new(Running(inner))))
+        Ok(Node { _running: Arc::new(Running(inner.clone())), inner })
     }
 
     /// This node's id.
     pub fn me(&self) -> NodeId {
-        self.0.0.me
+        self.inner.me
     }
 
     /// The world around it.
     pub fn host(&self) -> &Arc<dyn Host> {
-        &self.0.0.host
+        &self.inner.host
     }
 
     /// Takes a shared hold: until it is put (dropped), nobody changes the object, anywhere.
+    #[inline(always)]
     pub fn get(&self, key: ObjectKey) -> impl Future<Output = Result<Shared, OpError>> + Send + '_ {
         self.get_with(key, Options::default())
     }
 
     /// Takes an exclusive hold: until it is put (dropped), nobody else has any hold on the object, anywhere.
+    #[inline(always)]
     pub fn grab(&self, key: ObjectKey) -> impl Future<Output = Result<Exclusive, OpError>> + Send + '_ {
         self.grab_with(key, Options::default())
     }
 
     /// [`Node::get`], with options.
+    #[inline(always)]
     pub fn get_with(
         &self,
         key: ObjectKey,
         options: Options,
     ) -> impl Future<Output = Result<Shared, OpError>> + Send + '_ {
-        Acquire::new(&self.0.0, key, options, false)
+        Acquire::new(&self.inner, key, options, false)
     }
 
     /// [`Node::grab`], with options.
+    #[inline(always)]
     pub fn grab_with(
         &self,
         key: ObjectKey,
         options: Options,
     ) -> impl Future<Output = Result<Exclusive, OpError>> + Send + '_ {
-        Acquire::new(&self.0.0, key, options, false)
+        Acquire::new(&self.inner, key, options, false)
     }
 
     /// A get that fails with [`OpError::WouldBlock`] where it would have to wait for somebody's hold, and then has changed
@@ -124,7 +132,7 @@ impl Node {
         key: ObjectKey,
         options: Options,
     ) -> impl Future<Output = Result<Shared, OpError>> + Send + '_ {
-        Acquire::new(&self.0.0, key, options, true)
+        Acquire::new(&self.inner, key, options, true)
     }
 
     /// A grab that fails with [`OpError::WouldBlock`] where it would have to wait for somebody's hold, and then has
@@ -134,13 +142,13 @@ impl Node {
         key: ObjectKey,
         options: Options,
     ) -> impl Future<Output = Result<Exclusive, OpError>> + Send + '_ {
-        Acquire::new(&self.0.0, key, options, true)
+        Acquire::new(&self.inner, key, options, true)
     }
 
     /// Begins to bring copies here, all of them in flight together, so that gets hit later. Nothing is held, and what
     /// cannot be had is silently left.
     pub fn prefetch(&self, keys: impl IntoIterator<Item = ObjectKey>) {
-        let node = &self.0.0;
+        let node = &self.inner;
         node.enter(|engine| {
             for key in keys {
                 if node.arena.lookup(key).is_none() {
@@ -152,60 +160,60 @@ impl Node {
 
     /// Ends the object: on every node, and on the device. Waits for all holds; whoever comes later finds it untouched.
     pub fn remove(&self, key: ObjectKey) -> impl Future<Output = Result<(), OpError>> + Send + '_ {
-        Operate::new(&self.0.0, key, Asked::Remove)
+        Operate::new(&self.inner, key, Asked::Remove)
     }
 
     /// Writes everything put so far to the device of the object's home. Volatile objects have none: nothing is done.
     pub fn sync(&self, key: ObjectKey) -> impl Future<Output = Result<(), OpError>> + Send + '_ {
-        Operate::new(&self.0.0, key, Asked::Sync)
+        Operate::new(&self.inner, key, Asked::Sync)
     }
 
     /// Drops this node's copy, unless it is held or the last.
     pub fn flush(&self, key: ObjectKey) -> impl Future<Output = Result<(), OpError>> + Send + '_ {
-        Operate::new(&self.0.0, key, Asked::Flush)
+        Operate::new(&self.inner, key, Asked::Flush)
     }
 
     /// Says that the caller, who holds the object shared at its home, has written its bytes to the device.
     pub fn cleaned(&self, guard: &Shared) {
-        let node = &self.0.0;
+        let node = &self.inner;
         node.enter(|engine| engine.input(node, Input::Cleaned(guard.key())));
     }
 
     /// The objects homed here that differ, or may differ, from what the device has.
     pub fn dirty(&self) -> Vec<ObjectKey> {
-        self.0.0.enter(|engine| engine.dirty())
+        self.inner.enter(|engine| engine.dirty())
     }
 
     /// Ends when every member of the cluster is there.
     pub fn connected(&self) -> impl Future<Output = ()> + Send + '_ {
-        std::future::poll_fn(|context| self.0.0.enter(|engine| engine.poll_connected(&self.0.0, context)))
+        std::future::poll_fn(|context| self.inner.enter(|engine| engine.poll_connected(&self.inner, context)))
     }
 
     /// Lets the node's thread spin for up to `time` after each event before it sleeps. Saves the wake-up where a core is
     /// to spare; costs where nodes and programs outnumber the cores. Zero, never, is what a node starts with.
     pub fn spin(&self, time: Duration) {
-        self.0.0.set_spin(time);
+        self.inner.set_spin(time);
     }
 
     /// For a fabric without a descriptor: looks once for what has happened; true if something had.
     pub fn drive(&self) -> bool {
-        self.0.0.turn()
+        self.inner.turn()
     }
 
     /// The node as it is now.
     pub fn status(&self) -> NodeStatus {
-        self.0.0.status()
+        self.inner.status()
     }
 
     /// What this node knows of one object.
     pub fn dump(&self, key: ObjectKey) -> ObjectDump {
-        self.0.0.dump(key)
+        self.inner.dump(key)
     }
 
     /// Ends the node in good order: operations that wait fail, peers learn it at once, its thread ends. What is held stays
     /// readable here until it is put; what is dirty is the caller's to sync before.
     pub fn shutdown(&self) {
-        self.0.0.shutdown();
+        self.inner.shutdown();
     }
 }
 
@@ -219,15 +227,16 @@ impl std::fmt::Debug for Node {
 pub(crate) trait Guard: Sized + Send {
     const HOLD: Hold;
     /// By the state word alone.
-    fn hit(arena: &Arc<Arena>, key: ObjectKey) -> Option<Self>;
+    fn hit(arena: &Arc<Arena>, key: ObjectKey) -> Result<Self, Miss>;
     /// From the engine, which has counted the hold in the word of `slot`.
     fn adopt(arena: &Arc<Arena>, slot: kddm_object::SlotId) -> Self;
 }
 
 impl Guard for Shared {
     const HOLD: Hold = Hold::Shared;
-    fn hit(arena: &Arc<Arena>, key: ObjectKey) -> Option<Shared> {
-        arena.get(key).ok()
+    #[inline(always)]
+    fn hit(arena: &Arc<Arena>, key: ObjectKey) -> Result<Shared, Miss> {
+        arena.get(key)
     }
     fn adopt(arena: &Arc<Arena>, slot: kddm_object::SlotId) -> Shared {
         arena.adopt_shared(slot)
@@ -236,8 +245,9 @@ impl Guard for Shared {
 
 impl Guard for Exclusive {
     const HOLD: Hold = Hold::Exclusive;
-    fn hit(arena: &Arc<Arena>, key: ObjectKey) -> Option<Exclusive> {
-        arena.grab(key).ok()
+    #[inline(always)]
+    fn hit(arena: &Arc<Arena>, key: ObjectKey) -> Result<Exclusive, Miss> {
+        arena.grab(key)
     }
     fn adopt(arena: &Arc<Arena>, slot: kddm_object::SlotId) -> Exclusive {
         arena.adopt_exclusive(slot)

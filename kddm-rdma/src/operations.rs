@@ -50,7 +50,9 @@ impl Operations {
             self.slots.len() as u32 - 1
         });
         let slot = &mut self.slots[index as usize];
-        *slot = Slot { uses: slot.uses.wrapping_add(1), key, hold, state };
+        // Never 0, so that no id is.
+        let uses = slot.uses.checked_add(1).unwrap_or(1);
+        *slot = Slot { uses, key, hold, state };
         OpId(u64::from(slot.uses) << 32 | u64::from(index))
     }
 

@@ -66,7 +66,8 @@ const STRIPES: usize = 16;
 struct Stripe(AtomicU64);
 
 thread_local! {
-    static STRIPE: Cell<usize> = const { Cell::new(usize::MAX) };
+    /// Where this thread counts. Threads are dealt out when they first miss: a check here would cost every hit.
+    static STRIPE: Cell<usize> = const { Cell::new(0) };
 }
 
 impl Default for Hits {
@@ -76,23 +77,22 @@ impl Default for Hits {
 }
 
 impl Hits {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn count(&self) {
         let stripe = &self.0[STRIPE.get() % STRIPES].0;
         // Load and store instead of an addition: threads that share a stripe may lose a count, and nobody waits.
-        stripe.store(stripe.load(Relaxed) + 1, Relaxed);
-        if STRIPE.get() == usize::MAX {
-            first_count_of_thread();
+        stripe.store(stripe.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    /// Gives this thread a stripe, if it has none.
+    pub(crate) fn deal() {
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        if STRIPE.get() == 0 {
+            STRIPE.set(NEXT.fetch_add(1, Relaxed).max(1));
         }
     }
 
     pub(crate) fn sum(&self) -> u64 {
         self.0.iter().map(|stripe| stripe.0.load(Relaxed)).sum()
     }
-}
-
-#[cold]
-fn first_count_of_thread() {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    STRIPE.set(NEXT.fetch_add(1, Relaxed));
 }

@@ -100,7 +100,8 @@ impl SetFamily for Homed {
     }
 }
 
-/// Polls once: a hit is ready then.
+/// Polls once: a hit is ready then. Inlined as an `.await` is, or the future is moved before it is polled.
+#[inline(always)]
 pub fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
     match pin!(future).poll(&mut TaskContext::from_waker(Waker::noop())) {
         Poll::Ready(value) => Some(value),

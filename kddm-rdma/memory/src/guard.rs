@@ -48,7 +48,7 @@ impl Arena {
     ///
     /// # Errors
     /// Why the engine has to be asked.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, key: ObjectKey) -> Result<Shared, Miss> {
         let (_, control, word) = self.hit(key, Hold::Shared)?;
         Ok(Shared(self.held(control, word)))
@@ -58,7 +58,7 @@ impl Arena {
     ///
     /// # Errors
     /// Why the engine has to be asked.
-    #[inline]
+    #[inline(always)]
     pub fn grab(&self, key: ObjectKey) -> Result<Exclusive, Miss> {
         let (_, control, word) = self.hit(key, Hold::Exclusive)?;
         Ok(Exclusive(self.held(control, word)))

@@ -36,7 +36,8 @@ impl Arena {
         self.hit(key, hold).map(|(slot, ..)| slot)
     }
 
-    #[inline]
+    // Else the hold goes through memory twice, which costs as much as taking it.
+    #[inline(always)]
     pub(crate) fn hit(&self, key: ObjectKey, hold: Hold) -> Result<(SlotId, &Control, Word), Miss> {
         loop {
             let found = self.index.find(Fingerprint::of(key), |slot| {
