@@ -25,11 +25,20 @@ pub(crate) struct LocalCopy {
     /// Slots given away, kept until their new owners have fetched them.
     pub retained: SmallVec<[Retained; 1]>,
     /// ACKs that came before their GRANT.
-    pub early: Option<(Seq, NodeSet)>,
+    pub early: Option<Early>,
     /// EVICT was sent, or the home's own copy is on its way out.
     pub evicting: bool,
     /// Who waits for the end of that.
     pub flush: Option<OpId>,
+}
+
+/// ACKs of a transaction whose GRANT has not come.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Early {
+    pub seq: Seq,
+    pub of: NodeSet,
+    /// The one among them that keeps its slot for us.
+    pub giver: Option<NodeId>,
 }
 
 /// Why somebody waits for a hold.
@@ -132,8 +141,8 @@ pub(crate) struct Retained {
     /// The transaction for which it was first kept.
     pub since: Seq,
     pub slot: SlotId,
-    /// Who will fetch it.
-    pub to: NodeId,
+    /// Who will fetch it, in which life.
+    pub to: (NodeId, Incarnation),
 }
 
 impl LocalCopy {

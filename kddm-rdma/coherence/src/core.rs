@@ -215,7 +215,7 @@ impl Core {
             Body::Refused { seq } => self.home_refused(from, key, seq, cx),
             Body::Evict => self.home_evict(from, key, cx),
             Body::Drained { seq } => self.home_drained(from, key, seq, cx),
-            Body::Kept { seq, to } => self.home_kept(from, key, seq, to, cx),
+            Body::Kept { seq, to, life } => self.home_kept(from, key, seq, (to, life), cx),
             Body::Retrying { rid, seq } => self.home_retrying(from, key, rid, seq, cx),
             // at the requester
             Body::Grant { rid, seq, source, acks, owner, exclusive } => {

@@ -1,6 +1,6 @@
 //! The requester's side: GRANT and HAND come in, acks and bytes are collected, holds are given out.
 
-use crate::copy::{Data, Order, Outstanding, Parked, Purpose, take_first};
+use crate::copy::{Data, Early, Order, Outstanding, Parked, Purpose, take_first};
 use crate::core::{Context, Core, set_mode};
 use crate::{Body, Effect, LinkerCall, LinkerReply, Nack, OpError, ReadToken, Source, Store};
 use kddm_object::{FirstTouch, Mode, NodeId, NodeSet, ObjectKey, Rid, Seq};
@@ -40,8 +40,8 @@ impl Core {
         request.tell_home = exclusive || source == Source::Make;
         request.acks_due = acks;
         request.acks_due.remove(me);
-        if let Some((_, early)) = early.filter(|(of, _)| *of == seq) {
-            for node in early.iter() {
+        if let Some(early) = early.filter(|early| early.seq == seq) {
+            for node in early.of.iter() {
                 request.acks_due.remove(node);
             }
         }
@@ -146,15 +146,24 @@ impl Core {
         if self.collected(of, key, seq, kept, cx) {
             return;
         }
-        let Some(copy) = self.copies.get_mut(&key) else { return };
+        let request = self.copies.get_mut(&key).filter(|copy| copy.request.is_some());
+        let giver = kept.map(|_| of);
+        let Some(copy) = request else {
+            // We gave the request up with its home: the giver need not wait for us.
+            if let Some(giver) = giver {
+                self.send(giver, key, Body::Fetched { seq }, cx);
+            }
+            return;
+        };
         let Some(request) = copy.request.as_mut() else { return };
         if request.data == Data::Awaited {
             // It overtook its GRANT. Whether it is ours, the GRANT will tell.
             match &mut copy.early {
-                Some((early, nodes)) if *early == seq => {
-                    nodes.insert(of);
+                Some(early) if early.seq == seq => {
+                    early.of.insert(of);
+                    early.giver = early.giver.or(giver);
                 }
-                early => *early = Some((seq, NodeSet::from_iter([of]))),
+                early => *early = Some(Early { seq, of: NodeSet::from_iter([of]), giver }),
             }
         } else if request.seq == seq {
             request.acks_due.remove(of);
@@ -301,7 +310,8 @@ impl Core {
         copy.turn = 0;
         copy.evicting = false;
         let flush = copy.flush.take();
-        let mut fetched = None;
+        let early = copy.early.take();
+        let mut fetched = early.and_then(|early| Some((early.giver?, early.seq)));
         match &copy.request {
             Some(Outstanding { data: Data::Making, .. }) => {
                 // The linker writes into the slot; when it is done, so is the copy.
@@ -317,14 +327,13 @@ impl Core {
                         cx.store.retain(landing);
                     }
                 } else {
-                    fetched = kept;
+                    fetched = fetched.or(kept);
                 }
                 copy.request = None;
                 copy.parked = Some(Parked { wait: false, order: Order::Forget });
             }
             None => copy.parked = Some(Parked { wait: false, order: Order::Forget }),
         }
-        copy.early = None;
         if let Some(op) = flush {
             cx.effects.push(Effect::Complete(op, Ok(None)));
         }

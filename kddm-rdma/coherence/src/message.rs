@@ -247,6 +247,8 @@ pub enum Body {
         seq: Seq,
         /// Who is dead.
         to: NodeId,
+        /// The life of it that is over.
+        life: Incarnation,
     },
     /// requester → home: `rid` waits for a new grant; nothing of `seq` is left.
     Retrying {

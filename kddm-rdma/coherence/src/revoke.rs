@@ -95,7 +95,7 @@ impl Core {
             let Some(copy) = self.copies.get_mut(&key) else { return true };
             copy.named = false;
             if retain {
-                copy.retained.push(Retained { seq, since: seq, slot, to: to.0 });
+                copy.retained.push(Retained { seq, since: seq, slot, to });
                 copy.slot = None;
                 cx.store.retain(slot);
                 kept = Some(Kept { location: self.location(slot, cx.store), since: seq });
@@ -107,7 +107,7 @@ impl Core {
         } else if keep {
             // What we gave to a node that died since: the newest of it.
             if let Some(newest) = copy.retained.iter_mut().max_by_key(|retained| retained.since) {
-                (newest.seq, newest.to) = (seq, to.0);
+                (newest.seq, newest.to) = (seq, to);
                 let (slot, since) = (newest.slot, newest.since);
                 kept = Some(Kept { location: self.location(slot, cx.store), since });
             }
@@ -162,7 +162,7 @@ impl Core {
         if let Some(copy) = self.copies.get_mut(&key) {
             copy.named = false;
             copy.slot = None;
-            copy.retained.push(Retained { seq, since: seq, slot, to: to.0 });
+            copy.retained.push(Retained { seq, since: seq, slot, to });
         }
         self.end_evicting(key, cx);
         self.send_to_life(to, key, Body::Hand { seq, rid, source, exclusive: true }, cx);

@@ -60,13 +60,14 @@ impl Core {
     /// Slots kept for a node that will never fetch them: the home says whether they may go. Without a home they may.
     fn ask_for_retained<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
         let Some(copy) = self.copies.get(&key) else { return };
-        let gone = |kept: &&Retained| !self.is_reachable(kept.to);
-        let gone: Vec<(Seq, NodeId)> =
+        let gone =
+            |kept: &&Retained| kept.to.0 != self.config.me && self.up.get(&kept.to.0) != Some(&kept.to.1);
+        let gone: Vec<(Seq, (NodeId, Incarnation))> =
             copy.retained.iter().filter(gone).map(|kept| (kept.seq, kept.to)).collect();
         let home = self.home_of(key, cx.store).map(|(home, _)| home).filter(|&home| self.is_reachable(home));
-        for (seq, to) in gone {
+        for (seq, (to, life)) in gone {
             match home {
-                Some(home) => self.send(home, key, Body::Kept { seq, to }, cx),
+                Some(home) => self.send(home, key, Body::Kept { seq, to, life }, cx),
                 None => self.fetched(key, seq, cx),
             }
         }
@@ -78,12 +79,14 @@ impl Core {
         from: NodeId,
         key: ObjectKey,
         seq: Seq,
-        to: NodeId,
+        (to, life): (NodeId, Incarnation),
         cx: &mut Context<'_, S>,
     ) {
+        // Of a death that is news to us we shall hear, and ask everybody for what is left.
+        let news = self.up.get(&to) == Some(&life);
         let needed = self.entries.get(&key).is_some_and(|entry| match &entry.state {
-            State::Busy { seq: current, work } => *current == seq || work.is_by(to),
-            State::Exclusive { owner, .. } => *owner == to,
+            State::Busy { seq: current, work } => *current == seq || news && work.is_by(to),
+            State::Exclusive { owner, .. } => news && *owner == to,
             _ => false,
         });
         if !needed {

@@ -30,7 +30,7 @@
 //! 17    RETRY       home → requester          0..4 rid | 4..8 seq
 //! 18    RETRYING    requester → home          0..4 rid | 4..8 seq
 //! 19    RESTORE     home → holder             0..4 seq
-//! 20    KEPT        holder → home             0..4 seq | 4 to | 5..8 zero
+//! 20    KEPT        holder → home             0..4 seq | 4 to | 5..8 zero | 8..16 life
 //!
 //! location (12): 0 node | 1..4 zero | 4..8 slot | 8..12 generation; twelve zeros where there is none
 //! acks (32): a bit a node, lowest first; bits 0 and 255 are zero

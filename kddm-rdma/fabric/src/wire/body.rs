@@ -100,10 +100,11 @@ layout!(
 
 layout!(
     /// KEPT.
-    Kept, 8 {
+    Kept, 16 {
         0 seq: U32,
         4 to: u8,
         5 zero: [u8; 3],
+        8 life: U64,
     }
 );
 

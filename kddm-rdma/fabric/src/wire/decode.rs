@@ -255,7 +255,8 @@ fn recall(bytes: Bytes<'_>) -> Result<Body, WireError> {
 fn kept(bytes: Bytes<'_>) -> Result<Body, WireError> {
     let raw: body::Kept = bytes.exactly()?;
     bytes.zeros(&raw.zero)?;
-    Ok(Body::Kept { seq: Seq(raw.seq.get()), to: bytes.node("to", raw.to)? })
+    let life = Incarnation(raw.life.get());
+    Ok(Body::Kept { seq: Seq(raw.seq.get()), to: bytes.node("to", raw.to)?, life })
 }
 
 fn seq(bytes: Bytes<'_>) -> Result<Seq, WireError> {

@@ -144,7 +144,9 @@ fn encode_body(body: &Body, out: &mut Vec<u8>) {
         | Body::Restore { seq } => {
             put(out, &U32::new(seq.0));
         }
-        Body::Kept { seq, to } => put(out, &body::Kept { seq: seq.0.into(), to: to.get(), zero: [0; 3] }),
+        Body::Kept { seq, to, life } => {
+            put(out, &body::Kept { seq: seq.0.into(), to: to.get(), zero: [0; 3], life: life.0.into() });
+        }
         Body::Evict => {}
     }
 }

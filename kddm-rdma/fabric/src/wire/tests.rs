@@ -118,7 +118,11 @@ fn body() -> impl Strategy<Value = Body> {
         seq().prop_map(|seq| Body::Drained { seq }),
         seq().prop_map(|seq| Body::Free { seq }),
         seq().prop_map(|seq| Body::Restore { seq }),
-        (seq(), node()).prop_map(|(seq, to)| Body::Kept { seq, to }),
+        (seq(), node(), any::<u64>()).prop_map(|(seq, to, life)| Body::Kept {
+            seq,
+            to,
+            life: Incarnation(life)
+        }),
         (rid(), seq()).prop_map(|(rid, seq)| Body::Retry { rid, seq }),
         (rid(), seq()).prop_map(|(rid, seq)| Body::Retrying { rid, seq }),
     ]
