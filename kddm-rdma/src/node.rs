@@ -125,8 +125,8 @@ impl Node {
         Acquire::new(&self.inner, key, options, false)
     }
 
-    /// A get that fails with [`OpError::WouldBlock`] where it would have to wait for somebody's hold, and then has changed
-    /// nothing.
+    /// A get that fails with [`OpError::WouldBlock`] where it would have to wait for somebody's hold, or for a request that
+    /// the object's home is busy with, and then has changed nothing.
     pub fn try_get(
         &self,
         key: ObjectKey,
@@ -135,8 +135,8 @@ impl Node {
         Acquire::new(&self.inner, key, options, true)
     }
 
-    /// A grab that fails with [`OpError::WouldBlock`] where it would have to wait for somebody's hold, and then has
-    /// changed nothing.
+    /// A grab that fails with [`OpError::WouldBlock`] where it would have to wait for somebody's hold, or for a request that
+    /// the object's home is busy with, and then has changed nothing.
     pub fn try_grab(
         &self,
         key: ObjectKey,
