@@ -81,10 +81,13 @@ impl ByHand {
         self.shell(r#""$MKFS" --node 1 "$P1" 1; "$MKFS" --node 2 "$P2" 1"#).succeeds();
     }
 
-    /// Mounts both nodes.
+    /// Mounts both nodes, at once: each waits a while for the other.
     pub fn mount(&self) {
-        self.shell(MOUNT_1).succeeds();
-        self.shell(MOUNT_2).succeeds();
+        thread::scope(|scope| {
+            for script in [MOUNT_1, MOUNT_2] {
+                scope.spawn(move || self.shell(script).succeeds());
+            }
+        });
     }
 
     /// Unmounts both nodes, or the one that is mounted, and waits for the servers, which end with their mounts.

@@ -38,7 +38,7 @@ fn a_damaged_superblock() {
     hand.damage(&hand.path("p1/..."), 8);
     says(&hand.shell(MOUNT_1).fails(), &["superblock", "version"]);
     hand.damage(&hand.path("p1/..."), 8);
-    hand.shell(MOUNT_1).succeeds();
+    hand.mount();
 }
 
 #[test]
