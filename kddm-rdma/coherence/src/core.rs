@@ -96,6 +96,9 @@ impl Core {
     pub fn new(mut config: Config) -> Core {
         config.members.sort_unstable();
         config.members.dedup();
+        // Far from the numbers of earlier lives, of which a late message may speak: multiples of the golden ratio spread best
+        // (Knuth, The Art of Computer Programming, volume 3, section 6.4).
+        let start = (config.incarnation.0 as u32).wrapping_mul(0x9e37_79b9);
         Core {
             config,
             view: ViewId(1),
@@ -110,8 +113,8 @@ impl Core {
             met: BTreeMap::new(),
             loopback: VecDeque::new(),
             freed: false,
-            next_rid: Rid(0),
-            next_seq: Seq(0),
+            next_rid: Rid(start),
+            next_seq: Seq(start),
             next_read: ReadToken(0),
         }
     }

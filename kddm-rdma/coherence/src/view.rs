@@ -143,6 +143,10 @@ impl Core {
                         self.send(by, key, Body::Retry { rid, seq }, cx);
                     }
                 }
+                // Its giver died before it, and its answer to RETRY will not come.
+                Work::Share { by, retry: true, .. } if *by == lost => {
+                    self.collect(key, &everybody, Then::Salvage(None, None), cx);
+                }
                 Work::Grab { .. } | Work::Share { .. } => {}
                 Work::FirstTouch { by, .. } if *by == lost => {
                     self.dirty.remove(&key);

@@ -105,7 +105,7 @@ impl Store for Memory {
     fn release(&mut self, slot: SlotId) {
         let it = self.slot_mut(slot);
         assert!(it.key.is_some() && !it.word.held(), "release of {slot:?}, which is free or held: {it:?}");
-        it.word = Word::new(it.word.generation());
+        it.word = Word::new(it.word.generation().next());
         (it.key, it.indexed, it.bytes) = (None, false, [POISON; 2]);
     }
 
