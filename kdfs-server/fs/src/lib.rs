@@ -13,7 +13,7 @@
 //! 5. *Commit*: take the pages' holds, copy the drafts into the objects, and only then put everything.
 //!
 //! So a set of shared holds that somebody takes together in that order is a consistent snapshot. The pages of a
-//! directory are guarded by its inode's hold, those of a file too (see [`size`](crate::size)): read(2) holds the inode
+//! directory are guarded by its inode's hold, those of a file too: read(2) holds the inode
 //! shared, write(2) exclusively, which makes them atomic against each other on all nodes.
 //!
 //! Bytes of objects may come from a damaged disk: they are checked whenever they are read, and damage is `EIO` with a

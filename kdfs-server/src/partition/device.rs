@@ -16,7 +16,7 @@ use super::native::Native;
 use kddm_object::{ObjectKey, SetId};
 use kddm_rdma::Inserted;
 use kdfs_format::batch::Change;
-use kdfs_format::bitmap::PAGES;
+use kdfs_format::bitmap::{BitmapPage, PAGES};
 use kdfs_format::directory::{self, PageId};
 use kdfs_format::sets::INODE_SET;
 use kdfs_format::{FormatError, Inode, PAGE_SIZE, bitmap, paths};
@@ -28,6 +28,8 @@ use std::io;
 pub(crate) struct Device {
     pub native: Native,
     partition: [u8; 16],
+    /// Which server of this partition this is, counted from its formatting.
+    life: u32,
     layers: Mutex<Layers>,
     orphans: Mutex<Orphans>,
 }
@@ -47,9 +49,9 @@ struct Orphans {
 }
 
 impl Device {
-    pub fn new(native: Native, partition: [u8; 16], number: u64) -> Device {
+    pub fn new(native: Native, partition: [u8; 16], life: u32, number: u64) -> Device {
         let layers = Layers { draft: Layer::new(native.root()), applying: None, number };
-        Device { native, partition, layers: Mutex::new(layers), orphans: Mutex::default() }
+        Device { native, partition, life, layers: Mutex::new(layers), orphans: Mutex::default() }
     }
 
     /// Reads an object: its newest bytes, wherever they are.
@@ -243,7 +245,9 @@ impl Device {
                 let superblock = || self.native.path(paths::SUPERBLOCK);
                 let page = page_of(bytes)?;
                 bitmap::verify(page, key.object)
-                    .map_err(|error| self.native.damaged(&superblock(), error))?;
+                    .and_then(|()| BitmapPage::of_mut(page, key.object))
+                    .map_err(|error| self.native.damaged(&superblock(), error))?
+                    .begin_life(self.life);
                 Ok(filled(key::bitmap_page(key) < PAGES))
             }
             // What was never written is zeros.

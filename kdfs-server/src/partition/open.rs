@@ -39,7 +39,7 @@ pub(crate) fn open(host: &Arc<dyn Host>, config: &PartitionConfig) -> Result<Ope
     superblock.mounts = (superblock.mounts.get() + 1).into();
     superblock.checkpoint = number.into();
     superblock.set_clean(false);
-    let device = Device::new(native, partition, number);
+    let device = Device::new(native, partition, superblock.mounts.get() as u32, number);
     if !clean {
         tracing::warn!(
             directory = %config.directory.display(),

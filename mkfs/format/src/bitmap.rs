@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! 0..4 magic   4..8 checksum   8..12 node << 24 | page   12..16 taken ids   16..20 hint   20..24 last generation
-//! 24..64 reserved   64..4096 a bit for each of 32256 ids, 1 = taken
+//! 24..28 life of the server   28..64 reserved   64..4096 a bit for each of 32256 ids, 1 = taken
 //! ```
 //!
 //! Page `p` has the local ids from `p * 32256` on. Local id 0 names nothing, ids from 2^24 on do not exist: their
 //! bits are never given out. A page of zeros is one whose ids are all free. Each page counts the generations that
-//! it gave out, so an id that is used again never repeats one within 2^24.
+//! it gave out, so an id that is used again does not repeat one within 2^24. A crash can take back the newest
+//! counts, so each life of the server continues far from where any recent one may have been.
 
 use crate::layout::assert_layout;
 use crate::{FormatError, PAGE_SIZE, sets};
@@ -36,12 +37,13 @@ pub struct BitmapPage {
     /// Where the search for a free id begins.
     hint: U32,
     generation: U32,
-    reserved: [u8; 40],
+    life: U32,
+    reserved: [u8; 36],
     bits: [u8; BYTES],
 }
 
 assert_layout!(BitmapPage, PAGE_SIZE, {
-    magic: 0, checksum: 4, object: 8, taken: 12, hint: 16, generation: 20, reserved: 24, bits: 64,
+    magic: 0, checksum: 4, object: 8, taken: 12, hint: 16, generation: 20, life: 24, reserved: 28, bits: 64,
 });
 
 /// The page that has `local`.
@@ -109,6 +111,16 @@ impl BitmapPage {
     /// The ids of this page that are taken, ascending.
     pub fn taken(&self) -> impl Iterator<Item = u32> + '_ {
         (self.first()..self.first() + IDS_PER_PAGE).filter(|&local| self.is_taken(local))
+    }
+
+    /// The server of the partition, in its life number `life` (larger than any before), reads this page from disk.
+    pub fn begin_life(&mut self, life: u32) {
+        if self.life.get() != life {
+            self.life = life.into();
+            // Fibonacci hashing (Knuth, TAOCP 3, 6.4): multiples of the golden ratio keep away from each other.
+            let jump = life.wrapping_mul(0x9e37_79b1) >> 8;
+            self.generation = (self.generation.get().wrapping_add(jump) & sets::GENERATION_MASK).into();
+        }
     }
 
     /// Takes a free id: the id and a generation that it did not have before. `None` if there is none.
@@ -224,6 +236,27 @@ mod tests {
         bitmap.generation = (sets::GENERATION_MASK - 1).into();
         let next = |bitmap: &mut BitmapPage| bitmap.allocate().unwrap().1;
         assert_eq!((next(bitmap), next(bitmap), next(bitmap)), (sets::GENERATION_MASK, 1, 2));
+    }
+
+    /// What a crash took back is not given out again: whatever was counted in one life is far from the next.
+    #[test]
+    fn lives_do_not_share_generations() {
+        let first_of = |life| {
+            let mut bytes = [0; PAGE_SIZE];
+            let bitmap = page(&mut bytes, 0);
+            bitmap.begin_life(life);
+            let generation = bitmap.allocate().unwrap().1;
+            bitmap.begin_life(life);
+            assert_eq!(
+                bitmap.allocate().unwrap().1,
+                generation % sets::GENERATION_MASK + 1,
+                "one life goes on"
+            );
+            generation
+        };
+        let mut firsts: Vec<u32> = (1..=50).map(first_of).collect();
+        firsts.sort();
+        assert!(firsts.windows(2).all(|pair| pair[1] - pair[0] > 50_000), "{firsts:?}");
     }
 
     #[test]
