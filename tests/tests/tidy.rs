@@ -75,8 +75,8 @@ fn nothing_says_that_it_is_unfinished() {
             continue;
         }
         for (number, line) in text.lines().enumerate() {
-            let words = line.split(|c: char| !c.is_alphanumeric());
-            if let Some(word) = words.filter(|word| UNFINISHED.contains(word)).next() {
+            let mut words = line.split(|c: char| !c.is_alphanumeric());
+            if let Some(word) = words.find(|word| UNFINISHED.contains(word)) {
                 findings.push(format!("{path}:{}: {word}: finish it, or write an issue", number + 1));
             }
             // A home directory or a checkout's place is this machine's, nobody else's.
