@@ -269,7 +269,7 @@ impl Core {
         }
     }
 
-    /// The request is over without a grant: its waiter hears of it, the others try for themselves.
+    /// The request is over without a grant: with an error its waiter hears of it; whoever waits then asks anew.
     pub(crate) fn end_request<S: Store>(
         &mut self,
         key: ObjectKey,
@@ -282,7 +282,8 @@ impl Core {
         if let Some(parked) = &mut copy.parked {
             parked.wait = false;
         }
-        let waiter = copy.waiters.iter().position(|waiter| waiter.purpose == request.purpose);
+        let waiter =
+            copy.waiters.iter().position(|waiter| error.is_some() && waiter.purpose == request.purpose);
         if let Some(place) = waiter {
             copy.waiters.remove(place);
         }

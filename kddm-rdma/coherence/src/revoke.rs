@@ -1,7 +1,7 @@
 //! The holder's side: what the home orders is parked until our own request and holds allow it, then done.
 
 use crate::collect::Kept;
-use crate::copy::{LocalCopy, Order, Parked, Retained};
+use crate::copy::{Data, LocalCopy, Order, Parked, Retained};
 use crate::core::{Context, Core, set_mode, swap};
 use crate::{Body, Effect, RecallKind, Source, Store};
 use kddm_object::{Incarnation, Mode, NodeId, ObjectKey, Rid, Seq, SlotId};
@@ -37,9 +37,17 @@ impl Core {
         cx: &mut Context<'_, S>,
     ) {
         let copy = self.copies.entry(key).or_default();
-        let wait = copy.request.as_ref().is_some_and(|request| request.rid == after);
+        let followed = copy.request.as_ref().filter(|request| request.rid == after);
+        let wait = followed.is_some();
+        // The home looks for what a dead node left. Our HAND may have died with it: we ask anew, after this.
+        let orphaned = matches!(order, Order::Invalidate { keep: true, .. })
+            && followed.is_some_and(|request| request.data == Data::Awaited);
         copy.parked = Some(Parked { wait, order });
-        self.pump(key, cx);
+        if orphaned {
+            self.end_request(key, None, cx);
+        } else {
+            self.pump(key, cx);
+        }
     }
 
     /// Executes the parked order, which no longer waits for a request. False if a hold stands against it.
