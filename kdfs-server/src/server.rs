@@ -47,12 +47,13 @@ pub(crate) struct Life {
 struct Stage {
     met: bool,
     stop: bool,
-    stopped: bool,
+    /// How the end was.
+    stopped: Option<Result<(), String>>,
+    /// Clients who unmount, and look after what follows.
+    unmounting: usize,
     /// Clients who wait for the end, and are to hear of it before the process ends.
     waiters: usize,
 }
-
-const NOT_GIVEN_BACK: &str = "a partition that is away or failing did not get all that was changed here of its files";
 
 /// What a request did not do, and why.
 type Refusal = (String, Errno);
@@ -163,6 +164,16 @@ impl Server {
 
     /// Unmounts `point` and makes everything durable.
     pub(crate) fn unmount(&self, point: &Path) -> Result<(), Refusal> {
+        self.life.stage.lock().unmounting += 1;
+        let given = self.take_away(point).and_then(|()| self.give_back());
+        self.life.stage.lock().unmounting -= 1;
+        if self.on_demand && self.mounts.points().is_empty() {
+            return given.and(self.stop_and_wait());
+        }
+        given
+    }
+
+    fn take_away(&self, point: &Path) -> Result<(), Refusal> {
         if self.mounts.has(point) {
             umount2(point, MntFlags::empty()).map_err(|errno| {
                 let remedy = match errno {
@@ -173,7 +184,7 @@ impl Server {
             })?;
             self.mounts.wait_gone(point, END_OF_MOUNT);
         }
-        self.give_back().map_err(|errno| (format!("{}: unmounted, but {NOT_GIVEN_BACK}", point.display()), errno))
+        Ok(())
     }
 
     /// Makes everything durable whose home is here, wherever it was changed.
@@ -189,14 +200,18 @@ impl Server {
 
     fn unmounted(self: &Arc<Self>, point: &Path) {
         tracing::info!(point = %point.display(), "unmounted");
+        let others_care = {
+            let stage = self.life.stage.lock();
+            stage.stop || stage.unmounting > 0
+        };
         let left = self.mounts.remove(point);
-        if self.life.stage.lock().stop {
+        if others_care {
             return;
         }
         let server = self.clone();
         self.host.run_blocking(Box::new(move || {
-            if let Err(errno) = server.give_back() {
-                tracing::warn!(%errno, "{NOT_GIVEN_BACK}");
+            if let Err((reason, _)) = server.give_back() {
+                tracing::error!("{reason}");
             }
             if server.on_demand && left == 0 {
                 server.stop();
@@ -211,18 +226,22 @@ impl Server {
     }
 
     /// Asks the server to end, and waits until everything is written and it has left the cluster.
-    pub(crate) fn stop_and_wait(&self) {
+    ///
+    /// # Errors
+    /// What was not written. The server ends all the same.
+    pub(crate) fn stop_and_wait(&self) -> Result<(), Refusal> {
         let mut stage = self.life.stage.lock();
         stage.stop = true;
         stage.waiters += 1;
         self.life.changed.notify_all();
-        self.life.changed.wait_while(&mut stage, |stage| !stage.stopped);
+        self.life.changed.wait_while(&mut stage, |stage| stage.stopped.is_none());
+        stage.stopped.clone().unwrap_or(Ok(())).map_err(|reason| (reason, Errno::EIO))
     }
 
     /// A client has its answer.
     pub(crate) fn answered(&self) {
         let mut stage = self.life.stage.lock();
-        if stage.stopped {
+        if stage.stopped.is_some() {
             stage.waiters = stage.waiters.saturating_sub(1);
             self.life.changed.notify_all();
         }
@@ -238,7 +257,7 @@ impl Server {
         drop(stage);
         let result = self.leave();
         let mut stage = self.life.stage.lock();
-        stage.stopped = true;
+        stage.stopped = Some(result.clone());
         self.life.changed.notify_all();
         // Whoever asked hears of it first; one who has hung up is not waited for.
         self.life.changed.wait_while_for(&mut stage, |stage| stage.waiters > 0, Duration::from_secs(1));
@@ -262,14 +281,16 @@ impl Server {
         self.mounts.close_all();
         // Only mounts change anything: without one there is nothing to give back.
         if mounted {
-            if let Err(errno) = self.give_back() {
-                tracing::warn!(%errno, "{NOT_GIVEN_BACK}");
+            if let Err((reason, _)) = self.give_back() {
+                tracing::error!("{reason}");
             }
         }
         let closed = match &self.partition {
             Some(partition) => partition.close().map_err(|error| {
                 let directory = partition.directory().display();
-                format!("{directory}: not everything is written: {error}; the next start recovers what is there")
+                format!(
+                    "{directory}: not everything is written: {error}; the next start recovers what is there"
+                )
             }),
             None => Ok(()),
         };
@@ -287,8 +308,11 @@ impl Server {
     }
 
     /// Makes everything durable everywhere: other partitions take what was changed here of theirs, while this node
-    /// still has it.
-    fn give_back(&self) -> Result<(), Errno> {
-        block_on(self.fs.sync())
+    /// still has it. Those that are away cannot, and will ask nobody when they are back.
+    fn give_back(&self) -> Result<(), Refusal> {
+        if let Err(errno) = block_on(self.fs.sync()) {
+            tracing::warn!(%errno, "a partition that is away or failing did not take what was changed here of its files");
+        }
+        self.sync()
     }
 }

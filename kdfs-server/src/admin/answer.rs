@@ -33,10 +33,7 @@ pub fn answer(server: &Arc<Server>, request: Request, descriptor: Option<OwnedFd
         },
         Request::Unmount { point } => done(server.unmount(&point)),
         Request::Sync => done(server.sync()),
-        Request::Stop => {
-            server.stop_and_wait();
-            Reply::Done
-        }
+        Request::Stop => done(server.stop_and_wait()),
     }
 }
 

@@ -113,9 +113,15 @@ impl Playground {
         Some(self.node(member).join("part")).filter(|path| path.exists())
     }
 
-    /// The server of a node, if it runs.
-    pub fn server(&self, member: &Member) -> Option<Connection> {
+    /// The server of a node, if it runs; it may be hung, or dying.
+    pub fn connect(&self, member: &Member) -> Option<Connection> {
         Connection::open(&self.socket(member)).ok()
+    }
+
+    /// The server of a node, if it answers.
+    pub fn server(&self, member: &Member) -> Option<Connection> {
+        let mut server = self.connect(member)?;
+        server.set_patience(super::PATIENCE).and_then(|()| server.status()).ok().map(|_| server)
     }
 
     /// How the server of a node is started.

@@ -15,10 +15,12 @@ pub fn run(dir: &Path) -> Result<()> {
     let mut complaints = Vec::new();
     let mut running: Vec<(Member, Connection, Process)> = Vec::new();
     for member in &playground.cluster.nodes {
-        if let Some(mut server) = playground.server(member) {
+        if let Some(mut server) = playground.connect(member) {
             server.set_patience(PATIENCE)?;
-            let process = server.process()?;
-            running.push((*member, server, process));
+            // One that is just ending has no process any more.
+            if let Ok(process) = server.process() {
+                running.push((*member, server, process));
+            }
         }
     }
     let mut everybody = |what: &str, request: fn(&Playground, &Member) -> Request| {
