@@ -102,6 +102,10 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match interrupt::clean_up_on_signals().map_err(Into::into).and_then(|()| run(arguments.command)) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(_) if interrupt::stopping() => loop {
+            // What failed was taken down under us; the thread that does it ends the process when it is done.
+            std::thread::park();
+        },
         Err(error) => {
             eprintln!("kddm-bench: {error:#}");
             ExitCode::FAILURE
@@ -116,6 +120,7 @@ fn run(command: Command) -> Result<()> {
             let dir = dir.unwrap_or_else(std::env::temp_dir);
             let directory = tempfile::Builder::new().prefix("kddm-demo-").tempdir_in(&dir);
             let directory = directory.with_context(|| format!("making a directory in {}", dir.display()))?;
+            interrupt::remove_in_the_end(directory.path());
             demo::run(directory.path(), &demo::Size { files, bytes: 72 << 20, rounds, calls, source, seed })
         }
         Command::Alternate { a, b, rounds, seed, expect_stale } => {
@@ -135,6 +140,7 @@ fn run(command: Command) -> Result<()> {
 
 fn measure_calls(mounts: Vec<PathBuf>, native: Option<PathBuf>, fabric: String, count: u32) -> Result<()> {
     let directory = tempfile::Builder::new().prefix("kddm-latency-").tempdir()?;
+    interrupt::remove_in_the_end(directory.path());
     let mut cluster = None;
     let mounts = if mounts.is_empty() {
         let options = playground::Options { fabric: fabric.clone(), ..playground::Options::nodes(2) };
@@ -178,6 +184,7 @@ fn alternate_once(sides: [PathBuf; 2], options: alternate::Options, expect_stale
 
 fn tree_once([a, b]: [PathBuf; 2], files: usize, source: Option<PathBuf>) -> Result<()> {
     let staging = tempfile::Builder::new().prefix("kddm-tree-").tempdir()?;
+    interrupt::remove_in_the_end(staging.path());
     let tree = tree::stage(source.as_deref(), &staging.path().join("tree"), files, 0)?;
     let name = format!("tree-{}", std::process::id());
     let result = tree::copy(&tree.path, &a.join(&name), tree.files)

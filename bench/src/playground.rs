@@ -1,7 +1,8 @@
 //! Clusters on this host, by the same commands that a person uses: `kddm playground up` and `down`.
 
+use crate::interrupt;
 use crate::programs::{built, said, succeed};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -68,6 +69,7 @@ impl Playground {
         std::fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
         let directory = directory.canonicalize()?;
         live().push(directory.clone());
+        ensure!(!interrupt::stopping(), "interrupted");
         // From here on a failure takes down whatever has come up.
         let playground = Playground { directory };
         playground.start(options)?;
