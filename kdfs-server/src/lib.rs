@@ -1,6 +1,6 @@
 //! The kDFS daemon of a node: its partition, its mounts, its admin socket.
 //!
-//! [`start`] makes a [`Server`] of the parts: cluster file, key, [`partition`], arena, fabric, node, file system.
+//! [`start()`] makes a [`Server`] of the parts: cluster file, key, [`partition`], arena, fabric, node, file system.
 #![forbid(unsafe_code)]
 
 mod admin;

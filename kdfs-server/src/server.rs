@@ -22,7 +22,7 @@ use std::{
 /// How long a mount that was taken away may take to end.
 const END_OF_MOUNT: Duration = Duration::from_secs(5);
 
-/// A node's server. Made by [`start`](crate::start).
+/// A node's server. Made by [`start`](crate::start()).
 pub struct Server {
     pub(crate) cluster: Cluster,
     pub(crate) member: Member,
