@@ -139,6 +139,9 @@ fn assemble(
     let fs = FileSystem::new(node.clone(), FsConfig { root, here, orphan: reaper.sink() });
     reaper.begin(fs.clone());
     if let Some(partition) = &partition {
+        // Before anybody can ask: a node that tells of no space counts as one without a partition.
+        let space = partition.space().with_context(|| partition.directory().display().to_string())?;
+        block_on(fs.publish_space(&space)).context("the node's own space cannot be told")?;
         partition.start(node.clone(), reaper.sink());
     }
     let (mounts, life, on_demand) = (Mounts::default(), Life::default(), options.on_demand);
