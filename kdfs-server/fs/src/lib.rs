@@ -106,7 +106,7 @@ struct Inner {
 }
 
 impl FileSystem {
-    /// The file system with the sets of `node`, which was started with [`families`].
+    /// The file system with the sets of `node`, which was started with [`families()`].
     pub fn new(node: Node, config: FsConfig) -> FileSystem {
         let (open, allocator, commits) = Default::default();
         FileSystem(Arc::new(Inner { node, config, open, allocator, commits }))
