@@ -197,8 +197,11 @@ fn start(config: &Path, place: &Place, options: &MountOptions, socket: &Path) ->
         on_demand: true,
         unsound: false,
     };
-    start.spawn()?.wait()?;
-    Connection::open(socket)
+    match start.spawn()?.wait() {
+        Ok(_) => Connection::open(socket),
+        // Perhaps another mount was quicker, and its server is the one.
+        Err(error) => Connection::open(socket).map_err(|_| error),
+    }
 }
 
 /// Beside a cluster file that is not the installed one, so that playgrounds do not meet.

@@ -60,6 +60,8 @@ fn unmount(playground: &Playground, member: &Member, complaints: &mut Vec<String
                 member.id,
                 point.display()
             ));
+        } else {
+            eprintln!("kddm: node {}: its server had died; its mount is taken away", member.id);
         }
     }
     Ok(())
