@@ -24,6 +24,7 @@ mod linker;
 mod native;
 mod open;
 mod recovery;
+mod reserve;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -218,7 +219,13 @@ async fn write_back(
 async fn publish_space(checkpointer: &Checkpointer) {
     let node = &checkpointer.node;
     let device = checkpointer.device.clone();
-    let Some(Ok(space)) = blocking::blocking(node.host(), move || space(&device)).await else { return };
+    let look = move || {
+        if let Err(error) = device.native.take_reserve() {
+            tracing::debug!(%error, "no room is kept for checkpoints of a full disk");
+        }
+        space(&device)
+    };
+    let Some(Ok(space)) = blocking::blocking(node.host(), look).await else { return };
     let key = ObjectKey::new(SetId(STATFS_SET), statfs_object(node.me().get()));
     match node.grab(key).await {
         Ok(mut hold) => hold.copy_from_slice(space.bytes()),

@@ -1,5 +1,6 @@
 //! Doing to the native files what a committed checkpoint says. Doing it twice is the same as doing it once.
 
+use super::layer::is_full;
 use super::native::Native;
 use kddm_rdma::Disk;
 use kdfs_format::batch::{BATCH_HEADER_SIZE, BatchHeader, Change, RECORD_HEADER_SIZE, RecordHeader};
@@ -10,12 +11,37 @@ use std::path::Path;
 /// Bytes read at a time.
 const CHUNK: usize = 256 << 10;
 
-/// Applies the committed checkpoint of `length` bytes, and removes it. `durable`: what it says, and all that was
-/// written before, is durable before it is removed.
+/// Applies the committed checkpoint of `length` bytes. [`forget`] is to follow. `durable`: what it says, and all that
+/// was written before, is durable then.
 pub(crate) fn apply(native: &Native, length: u64, durable: bool) -> io::Result<()> {
+    let mut result = replay(native, length, false);
+    if result.as_ref().is_err_and(is_full) {
+        // What it removes makes room for what it adds.
+        replay(native, length, true)?;
+        result = replay(native, length, false);
+    }
+    if result.as_ref().is_err_and(is_full) && native.give_up_reserve()? {
+        result = replay(native, length, false);
+    }
+    result?;
+    if durable { native.make_durable() } else { Ok(()) }
+}
+
+/// Removes the committed checkpoint, which was applied.
+pub(crate) fn forget(native: &Native) -> io::Result<()> {
+    native.disk().remove_file(&native.path(paths::BATCH))?;
+    native.note_old_checkpoint(true);
+    Ok(())
+}
+
+/// Does what the records say, or, if `removals`, only what those say that free space.
+fn replay(native: &Native, length: u64, removals: bool) -> io::Result<()> {
     let path = native.path(paths::BATCH);
     let mut reader = Reader::new(native.disk(), &path, length);
     while let Some((change, bytes)) = reader.next()? {
+        if removals && change.length() > 0 {
+            continue;
+        }
         match change {
             Change::Meta { local } => native.write_meta(local, bytes)?,
             Change::Page { local, page } => native.write_content(local, page, bytes)?,
@@ -24,11 +50,6 @@ pub(crate) fn apply(native: &Native, length: u64, durable: bool) -> io::Result<(
             Change::Remove { local } => native.remove(local)?,
         }
     }
-    if durable {
-        native.make_durable()?;
-    }
-    native.disk().remove_file(&path)?;
-    native.note_old_checkpoint(true);
     Ok(())
 }
 

@@ -9,9 +9,9 @@
 //! Pages of files go straight to `.content`, unless a layer says that the old bytes there must survive until a
 //! truncation or removal has been committed. No call here waits for anybody's hold, so linkers may make them.
 
-use super::apply::apply;
+use super::apply::{apply, forget};
 use super::key::{self, Kind};
-use super::layer::{Known, Layer};
+use super::layer::{Known, Layer, is_full};
 use super::native::Native;
 use kddm_object::{ObjectKey, SetId};
 use kddm_rdma::Inserted;
@@ -20,7 +20,7 @@ use kdfs_format::bitmap::{BitmapPage, PAGES};
 use kdfs_format::directory::{self, PageId};
 use kdfs_format::sets::INODE_SET;
 use kdfs_format::{FormatError, Inode, PAGE_SIZE, bitmap, paths};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::io;
 
@@ -31,6 +31,8 @@ pub(crate) struct Device {
     /// Which server of this partition this is, counted from its formatting.
     life: u32,
     layers: Mutex<Layers>,
+    /// Held while bytes of files are written in place.
+    direct: RwLock<()>,
     orphans: Mutex<Orphans>,
 }
 
@@ -51,7 +53,8 @@ struct Orphans {
 impl Device {
     pub fn new(native: Native, partition: [u8; 16], life: u32, number: u64) -> Device {
         let layers = Layers { draft: Layer::new(native.root()), applying: None, number };
-        Device { native, partition, life, layers: Mutex::new(layers), orphans: Mutex::default() }
+        let (direct, orphans) = Default::default();
+        Device { native, partition, life, layers: Mutex::new(layers), direct, orphans }
     }
 
     /// Reads an object: its newest bytes, wherever they are.
@@ -66,6 +69,7 @@ impl Device {
 
     /// Takes the bytes of an object that is to leave memory, or could.
     pub fn sync(&self, key: ObjectKey, bytes: &[u8]) -> io::Result<()> {
+        let _direct = self.direct.read();
         let mut layers = self.layers.lock();
         if key::kind(key) != Kind::File || layers.know(key) {
             return self.append(&mut layers.draft, key, bytes);
@@ -77,6 +81,7 @@ impl Device {
     /// As [`Device::sync`], for neighbouring pages of a file from `first` on.
     pub fn sync_pages(&self, first: ObjectKey, bytes: &[u8]) -> io::Result<()> {
         let keys = || (0..).map(|index| ObjectKey::new(first.set, first.object + index));
+        let _direct = self.direct.read();
         let mut layers = self.layers.lock();
         let pages = || keys().zip(bytes.chunks(PAGE_SIZE));
         if !pages().any(|(key, _)| layers.know(key)) {
@@ -119,15 +124,27 @@ impl Device {
         if !is_complete() {
             return Ok(false);
         }
-        for (key, bytes) in held {
-            self.append(&mut layers.draft, key, bytes)?;
+        let mut held = held.peekable();
+        let mut attempt = |layers: &mut Layers| {
+            while let Some(&(key, bytes)) = held.peek() {
+                self.append(&mut layers.draft, key, bytes)?;
+                held.next();
+            }
+            match layers.draft.is_empty() {
+                false => layers.commit(&self.native, self.partition, durable),
+                true if durable => self.native.bury_old_checkpoint(),
+                true => Ok(()),
+            }
+        };
+        let mut result = attempt(&mut layers);
+        if result.as_ref().is_err_and(is_full) {
+            layers.draft = layers.draft.compacted(self.native.disk())?;
+            result = attempt(&mut layers);
         }
-        if !layers.draft.is_empty() {
-            layers.commit(&self.native, self.partition, durable)?;
-        } else if durable {
-            self.native.bury_old_checkpoint()?;
+        if result.as_ref().is_err_and(is_full) && self.native.give_up_reserve()? {
+            result = attempt(&mut layers);
         }
-        Ok(true)
+        result.map(|()| true)
     }
 
     /// Brings what was committed to the native files; `durable`: and makes everything written so far durable.
@@ -140,8 +157,13 @@ impl Device {
     fn finish_applying(&self, durable: bool) -> io::Result<()> {
         let length = self.layers.lock().applying.as_ref().map(Layer::length);
         if let Some(length) = length {
+            // Writes that began before this checkpoint knew of a removal must not come after it.
+            drop(self.direct.write());
             apply(&self.native, length, durable)?;
-            self.layers.lock().applying = None;
+            let mut layers = self.layers.lock();
+            // Nobody may read what is applied from a file that is gone.
+            forget(&self.native)?;
+            layers.applying = None;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What an object is, by its key, and the order in which holds are taken.
 
 use kddm_object::{ObjectKey, SetId};
-use kdfs_format::sets;
+use kdfs_format::{batch::Change, sets};
 use std::ops::RangeInclusive;
 
 /// What an object is.
@@ -49,6 +49,17 @@ pub(crate) fn local(key: ObjectKey) -> u32 {
 /// The page of the bitmap that a BITMAP object is.
 pub(crate) fn bitmap_page(key: ObjectKey) -> u32 {
     sets::local_of(key.object)
+}
+
+/// The change that brings the bytes of an object to the native files; `None` if it has none there.
+pub(crate) fn change(key: ObjectKey) -> Option<Change> {
+    let (local, page) = (local(key), key.object);
+    match kind(key) {
+        Kind::Inode => Some(Change::Meta { local }),
+        Kind::Directory | Kind::File => Some(Change::Page { local, page }),
+        Kind::Bitmap => Some(Change::Bitmap { page: bitmap_page(key) }),
+        Kind::Commit | Kind::Other => None,
+    }
 }
 
 /// The one global order of holds: BITMAP, inodes by number, (set, page).

@@ -8,13 +8,15 @@ use super::key;
 use kddm_object::ObjectKey;
 use kddm_rdma::Disk;
 use kdfs_format::batch::{BATCH_HEADER_SIZE, BatchHeader, Change, RecordHeader};
-use kdfs_format::paths;
+use kdfs_format::{PAGE_SIZE, paths};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// Bytes gathered in memory before they are written.
 const BUFFER: usize = 256 << 10;
+/// Bytes that may gather there while the disk is full: of files, and of what is needed to free space on it.
+const FULL: [usize; 2] = [4 << 20, 64 << 20];
 
 /// Changes that are not in the native files yet.
 pub(crate) struct Layer {
@@ -24,6 +26,8 @@ pub(crate) struct Layer {
     /// What follows the first `flushed` bytes of the file.
     buffer: Vec<u8>,
     flushed: u64,
+    /// Bytes in the buffer at which to write it: more than usual after the disk was found full.
+    enough: usize,
     records: u64,
     content: crc32fast::Hasher,
     /// Where the newest bytes of an object begin.
@@ -53,6 +57,7 @@ impl Layer {
             path: directory.join(paths::BATCH_NEW),
             buffer: Vec::new(),
             flushed: BATCH_HEADER_SIZE as u64,
+            enough: BUFFER,
             records: 0,
             content: crc32fast::Hasher::new(),
             newest: BTreeMap::new(),
@@ -104,7 +109,7 @@ impl Layer {
         change: Change,
         bytes: &[u8],
     ) -> io::Result<()> {
-        let place = self.push(disk, change, bytes)?;
+        let place = self.push(disk, change, bytes, key::kind(key).is_metadata())?;
         self.newest.insert(key, place);
         Ok(())
     }
@@ -118,7 +123,7 @@ impl Layer {
         if newer.is_empty() && first <= page {
             return Ok(());
         }
-        self.push(disk, Change::Truncate { local, page }, &[])?;
+        self.push(disk, Change::Truncate { local, page }, &[], true)?;
         newer.iter().for_each(|key| {
             self.newest.remove(key);
         });
@@ -129,7 +134,7 @@ impl Layer {
     /// An inode is gone, with its bytes.
     pub fn remove(&mut self, disk: &dyn Disk, inode: ObjectKey) -> io::Result<()> {
         let local = key::local(inode);
-        self.push(disk, Change::Remove { local }, &[])?;
+        self.push(disk, Change::Remove { local }, &[], true)?;
         self.newest.remove(&inode);
         for pages in key::pages_of(inode.object) {
             let gone: Vec<ObjectKey> = self.newest.range(pages).map(|(&key, _)| key).collect();
@@ -173,10 +178,42 @@ impl Layer {
         self.path.ends_with(paths::BATCH)
     }
 
-    fn push(&mut self, disk: &dyn Disk, change: Change, bytes: &[u8]) -> io::Result<u64> {
+    /// The same changes without those that later ones have made void, all in memory; whatever of them was in the
+    /// file has left it. Removals come first, so that applying them makes the room for the rest.
+    pub fn compacted(&self, disk: &dyn Disk) -> io::Result<Layer> {
+        let mut layer = Layer { enough: usize::MAX, ..Layer::new(&self.directory) };
+        for &local in &self.removed {
+            layer.push(disk, Change::Remove { local }, &[], true)?;
+        }
+        for (&local, &page) in &self.cut {
+            layer.push(disk, Change::Truncate { local, page }, &[], true)?;
+        }
+        for (&key, &place) in &self.newest {
+            let Some(change) = key::change(key) else { continue };
+            let mut bytes = [0; PAGE_SIZE];
+            let bytes = &mut bytes[..change.length()];
+            self.read(disk, place, bytes)?;
+            layer.append(disk, key, change, bytes)?;
+        }
+        layer.cut.clone_from(&self.cut);
+        layer.removed.clone_from(&self.removed);
+        layer.enough = layer.buffer.len().max(BUFFER);
+        match disk.set_length(&self.path, 0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(layer),
+        }
+    }
+
+    /// `vital`: what is to free space has to be taken also when there is none.
+    fn push(&mut self, disk: &dyn Disk, change: Change, bytes: &[u8], vital: bool) -> io::Result<u64> {
         debug_assert_eq!(change.length(), bytes.len());
-        if self.buffer.len() >= BUFFER {
-            self.flush(disk)?;
+        if self.buffer.len() >= self.enough {
+            match self.flush(disk) {
+                Err(error) if is_full(&error) && self.may_wait(change, vital) => {
+                    self.enough = self.buffer.len() + BUFFER;
+                }
+                result => result?,
+            }
         }
         let header = RecordHeader::of(change);
         for part in [header.bytes(), bytes] {
@@ -187,12 +224,27 @@ impl Layer {
         Ok(self.length() - bytes.len() as u64)
     }
 
+    fn may_wait(&self, change: Change, vital: bool) -> bool {
+        change.length() == 0 || self.buffer.len() < FULL[usize::from(vital)]
+    }
+
     fn flush(&mut self, disk: &dyn Disk) -> io::Result<()> {
-        if !self.buffer.is_empty() {
-            disk.write_at(&self.path, self.flushed, &self.buffer)?;
-            self.flushed += self.buffer.len() as u64;
-            self.buffer.clear();
+        if self.buffer.is_empty() {
+            return Ok(());
         }
+        if let Err(error) = disk.write_at(&self.path, self.flushed, &self.buffer) {
+            // What there was room for is of no use: others may need it.
+            disk.set_length(&self.path, self.flushed).ok();
+            return Err(error);
+        }
+        self.flushed += self.buffer.len() as u64;
+        self.buffer.clear();
+        self.enough = BUFFER;
         Ok(())
     }
+}
+
+/// Whether there is no room for what was to be written.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(nix::libc::ENOSPC | nix::libc::EDQUOT))
 }

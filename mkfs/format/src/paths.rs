@@ -5,6 +5,7 @@
 //! ....journal             place of the journal (not written yet)
 //! ....batch               a checkpoint that has been committed and is being applied
 //! ....batch.new           a checkpoint that has not been committed
+//! ....reserve             room for a checkpoint that removes files of a full partition
 //! 0-99/1/.meta            an inode: 0-99 holds the local ids 0 to 99
 //! 0-99/1/.content         its bytes
 //! ```
@@ -17,6 +18,8 @@ pub const JOURNAL: &str = "....journal";
 pub const BATCH: &str = "....batch";
 /// A checkpoint on its way.
 pub const BATCH_NEW: &str = "....batch.new";
+/// Room for a checkpoint when there is none elsewhere.
+pub const RESERVE: &str = "....reserve";
 /// An inode's attributes, in its directory.
 pub const META: &str = ".meta";
 /// An inode's bytes, in its directory.
