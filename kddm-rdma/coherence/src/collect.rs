@@ -57,11 +57,7 @@ impl Core {
     ) {
         let due: NodeSet =
             copies.iter().map(|(node, _)| *node).filter(|&node| self.is_reachable(node)).collect();
-        let keep = match then {
-            Then::Remove(..) => self.is_durable(key, cx.store),
-            Then::Purge => false,
-            Then::Salvage(..) => true,
-        };
+        let keep = then != Then::Purge;
         let seq = self.start(key, Work::Collect { due, kept: SmallVec::new(), then });
         let (requester, life) = (self.config.me, self.config.incarnation);
         for &(node, after) in copies {

@@ -185,7 +185,10 @@ impl Core {
             self.end_evicting(key, cx);
         } else if self.calls.contains_key(&rid) {
             self.finished(rid, Err(error), cx);
-        } else if self.request_mut(key).is_some_and(|request| request.rid == rid) {
+        } else if self
+            .request_mut(key)
+            .is_some_and(|request| request.rid == rid && request.data == Data::Awaited)
+        {
             self.end_request(key, Some(error), cx);
         }
     }
@@ -232,7 +235,8 @@ impl Core {
         let Some(copy) = self.copies.get_mut(&key) else { return };
         let (Some(request), Some(slot)) = (copy.request.take(), copy.slot) else { return };
         copy.named |= request.tell_home || request.retry.is_some();
-        copy.turn = copy.waiters.len();
+        // What is made for a home that is gone is forgotten before anybody gets it.
+        copy.turn = if copy.is_forgetting() { 0 } else { copy.waiters.len() };
         if let Some(parked) = &mut copy.parked {
             parked.wait = false;
         }

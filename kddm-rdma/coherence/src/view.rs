@@ -124,11 +124,16 @@ impl Core {
                     };
                     self.collect(key, &copies, Then::Salvage(None, None), cx);
                 }
-                Work::Grab { by, before: Before::Shared(_, copies), .. } => {
+                Work::Grab { by, before: Before::Shared(owner, copies), .. } => {
                     // The acks go to the requester: it must not wait for this one.
                     if copies.iter().any(|(node, _)| *node == lost) {
-                        let (by, seq) = (*by, *seq);
+                        let (by, seq, giver) = (*by, *seq, owner.node);
+                        let others: Copies = copies.iter().copied().filter(|(node, _)| *node != by).collect();
                         self.send(by, key, Body::Ack { seq, of: lost, retained: None, since: seq }, cx);
+                        // And who waits for a HAND of the dead, and parks our INV behind it, must not wait for that.
+                        for (node, rid) in others.into_iter().filter(|_| giver == lost) {
+                            self.send(node, key, Body::Nack { rid, why: Nack::Peer(lost) }, cx);
+                        }
                     }
                 }
                 Work::Grab { by, request, before: Before::Exclusive(owner, _), retry }

@@ -30,7 +30,8 @@ struct Object {
 }
 
 impl Truth {
-    /// A thread has got a hold and sees these two words.
+    /// A thread has got a hold and sees these two words. `settled`: the loss of nodes has been dealt with, so that what is seen
+    /// after a crash is what remains.
     ///
     /// # Errors
     /// The promise that this breaks.
@@ -40,6 +41,7 @@ impl Truth {
         who: (NodeId, usize),
         hold: Hold,
         seen: [u64; 2],
+        settled: bool,
     ) -> Result<(), Violation> {
         let object = self.objects.entry(key).or_default();
         let fail = |what: String| {
@@ -66,7 +68,7 @@ impl Truth {
             object.value = seen;
             object.past.retain(|&past| past <= seen);
         }
-        object.crashed = false;
+        object.crashed &= !settled;
         object.may_be_new = object.removing > 0;
         object.holders.insert(who, hold);
         Ok(())

@@ -505,6 +505,13 @@ impl World {
             || self.is_owner(id, key)
     }
 
+    /// Whether no loss of a node is still being dealt with.
+    fn is_settled(&self) -> bool {
+        let told = |items: &VecDeque<Item>| items.iter().all(|item| !matches!(item, Item::Down));
+        self.links.values().all(told)
+            && self.nodes.values().flat_map(|node| &node.life).all(|life| life.core.is_quiet())
+    }
+
     fn is_owner(&self, id: NodeId, key: ObjectKey) -> bool {
         self.nodes[&id].life.as_ref().is_some_and(|life| life.core.is_named(key))
     }
@@ -622,7 +629,8 @@ impl World {
         let (Some(hold), Ok(Some(slot))) = (hold, result) else { return Ok(()) };
         let memory = &self.life(id).memory;
         let seen = [memory.peek(slot, 0), memory.peek(slot, 1)];
-        self.truth.held(key, (id, place), hold, seen)?;
+        let settled = self.is_settled();
+        self.truth.held(key, (id, place), hold, seen, settled)?;
         let mut value = 0;
         if hold == Hold::Exclusive {
             // Half a write: whoever reads now sees it.

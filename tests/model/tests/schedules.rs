@@ -106,12 +106,38 @@ fn number(name: &str) -> Option<u64> {
         .map(|value| value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
 }
 
+/// The table of all transitions, by side: what 1000 seeds must take, each at least once, and nothing else.
+const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/transitions.txt");
+
+fn compare_with_table(taken: &Transitions) {
+    let name = |state: &str| if state.is_empty() { "-".to_string() } else { state.to_string() };
+    let mut rows: Vec<String> = taken
+        .keys()
+        .map(|(side, before, what, after)| format!("{side} | {} | {what} | {}", name(before), name(after)))
+        .collect();
+    rows.sort();
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(TABLE, rows.join("\n") + "\n").expect("the table is beside this test");
+    }
+    let table = std::fs::read_to_string(TABLE).expect("the table is beside this test");
+    let known: Vec<&str> = table.lines().collect();
+    let never: Vec<&&str> = known.iter().filter(|row| !rows.iter().any(|taken| taken == **row)).collect();
+    let new: Vec<&String> = rows.iter().filter(|row| !known.contains(&row.as_str())).collect();
+    assert!(
+        never.is_empty() && new.is_empty(),
+        "never taken: {never:#?}\nnot in the table: {new:#?}\nIf that is meant: BLESS=1 cargo test -p kddm-model --test schedules"
+    );
+}
+
 /// Says how to replay the seed that panicked.
 struct Replay(u64);
 
 impl Drop for Replay {
     fn drop(&mut self) {
-        println!("replay: SEED={} cargo test -p kddm-model --test schedules -- --nocapture every_promise", self.0);
+        println!(
+            "replay: SEED={} cargo test -p kddm-model --test schedules -- --nocapture every_promise",
+            self.0
+        );
     }
 }
 
@@ -132,6 +158,9 @@ fn every_promise_is_kept_and_every_transition_taken() {
                 "{what}\nreplay: SEED={seed} cargo test -p kddm-model --test schedules -- --nocapture every_promise"
             );
         }
+    }
+    if seeds == 1000 {
+        compare_with_table(&taken);
     }
     println!("{seeds} seeds, {} kinds of transitions, {} taken", taken.len(), taken.values().sum::<u64>());
 }

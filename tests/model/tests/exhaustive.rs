@@ -1,0 +1,106 @@
+//! Every schedule of small worlds: the running core, explored by stateright. State counts are pinned: a change of the
+//! protocol, wanted or not, moves them.
+
+use kddm_model::{Action, Options, Transitions, Violation, Want, World};
+use kddm_object::Hold;
+use stateright::{Checker, Model, Property};
+
+struct Explored(Options);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum State {
+    Good(World),
+    Broken(Violation),
+}
+
+impl Model for Explored {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![State::Good(World::new(self.0.clone()))]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if let State::Good(world) = state {
+            actions.extend(world.actions(false));
+        }
+    }
+
+    fn next_state(&self, state: &State, action: Action) -> Option<State> {
+        let State::Good(world) = state else { return None };
+        let mut next = world.clone();
+        Some(match next.apply(action, &mut Transitions::new()) {
+            Ok(()) => State::Good(next),
+            Err(violation) => State::Broken(violation),
+        })
+    }
+
+    fn properties(&self) -> Vec<Property<Explored>> {
+        vec![
+            Property::always("every promise is kept", |_, state| matches!(state, State::Good(_))),
+            Property::always("nothing stays under way when nothing can happen", |_, state| match state {
+                State::Good(world) => !world.actions(false).is_empty() || world.check_rest().is_ok(),
+                State::Broken(_) => true,
+            }),
+        ]
+    }
+}
+
+/// Explores all of it and compares the number of states.
+fn explore(options: Options, states: usize) {
+    let checker = Explored(options).checker().threads(2).spawn_bfs().join();
+    for (name, path) in checker.discoveries() {
+        panic!("{name}: {:#?}\n{:?}", path.clone().into_actions(), path.last_state());
+    }
+    println!("{} states, depth {}", checker.unique_state_count(), checker.max_depth());
+    assert_eq!(checker.unique_state_count(), states, "the protocol's state space has changed: look why, then pin anew");
+}
+
+const GET: Want = Want::Hold(Hold::Shared);
+const GRAB: Want = Want::Hold(Hold::Exclusive);
+
+#[test]
+fn two_nodes_one_object_get_grab_put_upgrade() {
+    explore(Options { operations: 3, repeats: 1, wants: vec![GET, GRAB], ..Options::default() }, 91_130);
+}
+
+#[test]
+fn two_nodes_one_object_with_bytes_in_messages() {
+    explore(Options { operations: 3, inline: true, wants: vec![GET, GRAB], ..Options::default() }, 34_060);
+}
+
+#[test]
+fn two_nodes_two_threads_each() {
+    explore(Options { threads: 2, operations: 1, wants: vec![GET, GRAB], ..Options::default() }, 16_860);
+}
+
+#[test]
+fn three_nodes_one_object() {
+    explore(Options { nodes: 3, operations: 2, wants: vec![GET, GRAB], ..Options::default() }, 1_557_957);
+}
+
+#[test]
+fn tries() {
+    let wants = vec![GET, Want::Try(Hold::Shared), Want::Try(Hold::Exclusive)];
+    explore(Options { operations: 2, wants, ..Options::default() }, 4_244);
+}
+
+#[test]
+fn remove_and_late_first_touch() {
+    explore(Options { operations: 2, wants: vec![GRAB, Want::Existing(Hold::Shared), Want::Remove], ..Options::default() }, 6_035);
+}
+
+#[test]
+fn device_sync_and_eviction() {
+    let wants = vec![GRAB, Want::Sync];
+    let options = Options { operations: 2, objects: vec![(1, true)], evictions: 1, wants, ..Options::default() };
+    explore(options, 25_371);
+}
+
+#[test]
+fn a_core_that_keeps_invalidated_copies_is_caught() {
+    let options = Options { operations: 2, unsound_keep_copies: true, ..Options::default() };
+    let checker = Explored(options).checker().threads(2).spawn_bfs().join();
+    assert!(checker.discovery("every promise is kept").is_some(), "the model does not see stale bytes");
+}
