@@ -88,7 +88,7 @@ fn tries() {
 
 #[test]
 fn remove_and_late_first_touch() {
-    explore(Options { operations: 2, wants: vec![GRAB, Want::Existing(Hold::Shared), Want::Remove], ..Options::default() }, 6_035);
+    explore(Options { operations: 2, wants: vec![GRAB, Want::Existing(Hold::Shared), Want::Remove], ..Options::default() }, 6_116);
 }
 
 #[test]
