@@ -19,9 +19,9 @@ use kdfs_format::batch::Change;
 use kdfs_format::bitmap::{BitmapPage, PAGES};
 use kdfs_format::directory::{self, PageId};
 use kdfs_format::sets::INODE_SET;
-use kdfs_format::{FormatError, Inode, PAGE_SIZE, bitmap, paths};
+use kdfs_format::{FormatError, INODE_SIZE, Inode, PAGE_SIZE, bitmap, paths};
 use parking_lot::{Mutex, RwLock};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 /// The device under the objects of a partition.
@@ -42,6 +42,9 @@ struct Layers {
     /// Of the last committed checkpoint.
     number: u64,
 }
+
+/// Files for whose bytes there is no room, by inode number; the first page that could not be written.
+pub(crate) type Short = BTreeMap<u32, u32>;
 
 /// Inodes without names, by number; their generations.
 #[derive(Default)]
@@ -109,9 +112,13 @@ impl Device {
     /// Commits everything that was taken so far and `held`. `is_complete` says, while nothing else can be taken,
     /// whether these are all the objects that changed: if not, nothing is done, and the answer is false. On an error
     /// everything stays as it was, to be tried again. [`Device::settle`] is to follow.
+    ///
+    /// Files that are `short` are committed without the bytes that they lack; their whole inodes wait for the next
+    /// checkpoint.
     pub fn commit<'a>(
         &self,
         held: impl Iterator<Item = (ObjectKey, &'a [u8])>,
+        short: &Short,
         durable: bool,
         is_complete: impl FnOnce() -> bool,
     ) -> io::Result<bool> {
@@ -125,10 +132,14 @@ impl Device {
             return Ok(false);
         }
         let mut held = held.peekable();
+        let mut whole = None;
         let mut attempt = |layers: &mut Layers| {
             while let Some(&(key, bytes)) = held.peek() {
                 self.append(&mut layers.draft, key, bytes)?;
                 held.next();
+            }
+            if whole.is_none() {
+                whole = Some(self.shorten(&mut layers.draft, short)?);
             }
             match layers.draft.is_empty() {
                 false => layers.commit(&self.native, self.partition, durable),
@@ -144,7 +155,33 @@ impl Device {
         if result.as_ref().is_err_and(is_full) && self.native.give_up_reserve()? {
             result = attempt(&mut layers);
         }
+        for (key, bytes) in whole.into_iter().flatten() {
+            self.append(&mut layers.draft, key, &bytes)?;
+        }
         result.map(|()| true)
+    }
+
+    /// Takes from the files in a checkpoint the ends that were not written, so that attributes never run ahead of
+    /// bytes; but nothing that was committed before. Their inodes as they were.
+    fn shorten(&self, draft: &mut Layer, short: &Short) -> io::Result<Vec<(ObjectKey, [u8; INODE_SIZE])>> {
+        let mut whole = Vec::new();
+        for (&number, &first) in short {
+            let key = ObjectKey::new(SetId(INODE_SET), number);
+            let Known::Here(place) = draft.find(key) else { continue };
+            let mut bytes = [0; INODE_SIZE];
+            draft.read(self.native.disk(), place, &mut bytes)?;
+            self.verify(key, &mut bytes, true)?;
+            let mut inode = Inode::of(&bytes).map_err(io::Error::other)?.clone();
+            let before = self.native.read_meta(key::local(key))?;
+            let written = before.filter(|before| before.generation == inode.generation);
+            let written = written.map_or(0, |before| before.written_pages.get());
+            let end = first.max(written.min(draft.first_cut(key::local(key))));
+            inode.written_pages = inode.written_pages.get().min(end).into();
+            inode.size = inode.size.get().min(u64::from(end) * PAGE_SIZE as u64).into();
+            self.append(draft, key, inode.bytes())?;
+            whole.push((key, bytes));
+        }
+        Ok(whole)
     }
 
     /// Brings what was committed to the native files; `durable`: and makes everything written so far durable.

@@ -89,6 +89,11 @@ impl Layer {
         if gone { Known::Gone } else { Known::Nothing }
     }
 
+    /// The first page of a file that was cut off here.
+    pub fn first_cut(&self, local: u32) -> u32 {
+        if self.removed.contains(&local) { 0 } else { self.cut.get(&local).copied().unwrap_or(u32::MAX) }
+    }
+
     pub fn read(&self, disk: &dyn Disk, place: u64, into: &mut [u8]) -> io::Result<()> {
         if let Some(start) = place.checked_sub(self.flushed) {
             let start = start as usize;

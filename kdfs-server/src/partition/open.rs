@@ -108,7 +108,9 @@ fn recover_checkpoint(native: &Native, partition: [u8; 16]) -> Result<Option<u64
             tracing::warn!(path = %path.display(), number, "a committed checkpoint is applied again");
             let length = BATCH_HEADER_SIZE as u64 + header.length.get();
             native.touch_everything();
-            apply(native, length, true).and_then(|()| forget(native)).map_err(failed("a committed checkpoint cannot be applied"))?;
+            apply(native, length, true)
+                .and_then(|()| forget(native))
+                .map_err(failed("a committed checkpoint cannot be applied"))?;
             Some(number)
         }
         Some(Err(error)) => {

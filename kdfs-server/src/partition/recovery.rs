@@ -3,7 +3,7 @@
 //! The checkpoints keep metadata consistent by themselves; what can be left over is bytes that were written ahead of
 //! a checkpoint that never came, and inodes that were waiting for their last close.
 
-use super::device::Device;
+use super::device::{Device, Short};
 use kddm_object::{ObjectKey, SetId};
 use kdfs_format::bitmap::{BitmapPage, IDS_PER_PAGE, PAGES, page_of};
 use kdfs_format::sets::{self, BITMAP_SET, bitmap_object};
@@ -96,7 +96,7 @@ fn mend_bitmap(device: &Device, findings: &mut Findings) -> io::Result<()> {
             device.sync(key, &bytes)?;
         }
     }
-    device.commit(std::iter::empty(), true, || true)?;
+    device.commit(std::iter::empty(), &Short::new(), true, || true)?;
     device.settle(true)
 }
 

@@ -11,7 +11,7 @@
 //! 3. *Commit*, if nothing else is dirty now; the holds are put; what was committed goes to the native files.
 
 use super::blocking::blocking;
-use super::device::Device;
+use super::device::{Device, Short};
 use super::error::errno;
 use super::key::{self, Kind};
 use kddm_object::{FirstTouch, ObjectKey, SetId};
@@ -47,19 +47,20 @@ impl Checkpointer {
         if !dirty && self.device.is_settled(durable) {
             return Ok(false);
         }
-        self.write_ahead().await?;
-        self.commit(durable).await?;
+        let mut short = self.write_ahead().await?;
+        short.extend(self.commit(durable).await?);
         let device = self.device.clone();
         self.blocking(move || device.settle(durable)).await?;
-        Ok(true)
+        if short.is_empty() { Ok(true) } else { Err(nix::libc::ENOSPC) }
     }
 
-    async fn write_ahead(&self) -> Result<(), i32> {
+    async fn write_ahead(&self) -> Result<Short, i32> {
+        let mut short = Short::new();
         for _ in 0..ROUNDS {
-            self.write_pages(&self.dirty(|kind| kind == Kind::File)).await?;
+            short = self.write_pages(&self.dirty(|kind| kind == Kind::File)).await?;
             let metadata = self.dirty(Kind::is_metadata);
             if metadata.len() <= FEW {
-                return Ok(());
+                break;
             }
             for chunk in metadata.chunks(CHUNK) {
                 self.write(chunk, |device, held| {
@@ -68,13 +69,14 @@ impl Checkpointer {
                 .await?;
             }
         }
-        Ok(())
+        Ok(short)
     }
 
-    /// Writes pages of files, neighbours together. `pages` ascend.
-    async fn write_pages(&self, pages: &[ObjectKey]) -> Result<(), i32> {
+    /// Writes pages of files, neighbours together. `pages` ascend. Those for which there is no room stay dirty.
+    async fn write_pages(&self, pages: &[ObjectKey]) -> Result<Short, i32> {
+        let mut short = Short::new();
         for chunk in pages.chunks(CHUNK) {
-            self.write(chunk, |device, held| {
+            let written = self.write(chunk, |device, held| {
                 let follows = |a: &Shared, b: &Shared| {
                     a.key().set == b.key().set && a.key().object.checked_add(1) == Some(b.key().object)
                 };
@@ -84,10 +86,16 @@ impl Checkpointer {
                     device.sync_pages(run[0].key(), &bytes)?;
                 }
                 Ok(())
-            })
-            .await?;
+            });
+            match written.await {
+                Err(nix::libc::ENOSPC | nix::libc::EDQUOT) => chunk.iter().for_each(|page| {
+                    let first = short.entry(key::inode(*page)).or_insert(page.object);
+                    *first = page.object.min(*first);
+                }),
+                result => result?,
+            }
         }
-        Ok(())
+        Ok(short)
     }
 
     /// Holds some objects, has `write` bring them to the device, and tells the node that it has.
@@ -106,13 +114,14 @@ impl Checkpointer {
         Ok(())
     }
 
-    /// Holds everything that is dirty, and commits it together with what was written ahead.
-    async fn commit(&self, durable: bool) -> Result<(), i32> {
+    /// Holds everything that is dirty, and commits it together with what was written ahead; files for whose bytes
+    /// there is no room as far as these go.
+    async fn commit(&self, durable: bool) -> Result<Short, i32> {
         let mut attempts = 0;
         let mut left_out = LeftOut::default();
         let mut held = Held::new();
         loop {
-            if !self.hold_missing(&mut held, &mut left_out).await? {
+            let Some(short) = self.hold_missing(&mut held, &mut left_out).await? else {
                 held.clear();
                 attempts += 1;
                 if attempts % PATIENCE == 0 {
@@ -120,20 +129,20 @@ impl Checkpointer {
                     self.node.host().sleep(Duration::from_millis(5)).await;
                 }
                 continue;
-            }
+            };
             let committed;
-            (held, committed) = self.try_commit(held, left_out.unreachable.clone(), durable).await?;
+            (held, committed) =
+                self.try_commit(held, left_out.unreachable.clone(), short.clone(), durable).await?;
             if committed {
                 held.values().for_each(|hold| self.node.cleaned(hold));
-                return Ok(());
+                return Ok(short);
             }
         }
     }
 
     /// Takes what is dirty and not held, and writes the pages of all files whose attributes will be committed, so that
-    /// those never run ahead of the bytes. False if something would have to be
-    /// waited for out of order.
-    async fn hold_missing(&self, held: &mut Held, left_out: &mut LeftOut) -> Result<bool, i32> {
+    /// those never run ahead of the bytes. `None` if something would have to be waited for out of order.
+    async fn hold_missing(&self, held: &mut Held, left_out: &mut LeftOut) -> Result<Option<Short>, i32> {
         for key in self.dirty(Kind::is_metadata) {
             let order = key::order(key);
             if held.contains_key(&order) || left_out.unreachable.contains(&key) {
@@ -149,20 +158,20 @@ impl Checkpointer {
                 Outcome::Hold(hold) => drop(held.insert(order, hold)),
                 Outcome::Absent => drop(left_out.absent.insert(key)),
                 Outcome::Unreachable => drop(left_out.unreachable.insert(key)),
-                Outcome::Busy => return Ok(false),
+                Outcome::Busy => return Ok(None),
             }
         }
         let inodes: BTreeSet<u32> = held.values().map(|hold| key::inode(hold.key())).collect();
         let mut pages = self.dirty(|kind| kind == Kind::File);
         pages.retain(|key| inodes.contains(&key::inode(*key)) || self.device.has_taken(key::inode(*key)));
-        self.write_pages(&pages).await?;
-        Ok(true)
+        self.write_pages(&pages).await.map(Some)
     }
 
     async fn try_commit(
         &self,
         held: Held,
         unreachable: BTreeSet<ObjectKey>,
+        short: Short,
         durable: bool,
     ) -> Result<(Held, bool), i32> {
         let (device, node) = (self.device.clone(), self.node.clone());
@@ -173,7 +182,7 @@ impl Checkpointer {
                 node.dirty().iter().all(|key| !key::kind(*key).is_metadata() || known(key))
             };
             let objects = held.values().map(|hold| (hold.key(), &**hold));
-            let committed = device.commit(objects, durable, is_complete)?;
+            let committed = device.commit(objects, &short, durable, is_complete)?;
             Ok((held, committed))
         })
         .await

@@ -2,6 +2,7 @@
 
 mod crash;
 mod disk;
+mod full;
 mod opening;
 mod running;
 mod whole;

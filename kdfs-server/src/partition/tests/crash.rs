@@ -3,6 +3,7 @@
 use super::disk::{Image, MemoryDisk, Step};
 use super::world::*;
 use crate::partition::Partition;
+use crate::partition::device::Short;
 use kddm_rdma::Inserted;
 use kdfs_format::PAGE_SIZE;
 use kdfs_format::bitmap::BitmapPage;
@@ -144,7 +145,7 @@ fn commit(partition: &Partition, files: &Files, durable: bool) {
         held.push((inode_key(local), inode.bytes().to_vec()));
     }
     let held = held.iter().map(|(key, bytes)| (*key, &bytes[..]));
-    assert!(device.commit(held, durable, || true).unwrap());
+    assert!(device.commit(held, &Short::new(), durable, || true).unwrap());
     device.settle(durable).unwrap();
 }
 
@@ -290,7 +291,7 @@ fn an_applied_checkpoint_does_not_come_back_over_newer_bytes() {
     files.insert(2, File { generation: 5, pages: vec![2] });
     device.sync(key, &page(2)).unwrap();
     commit(&partition, &files, false);
-    assert!(device.commit(std::iter::empty(), true, || true).unwrap());
+    assert!(device.commit(std::iter::empty(), &Short::new(), true, || true).unwrap());
     device.settle(true).unwrap();
     let partition = open(&MemoryDisk::new(disk.image().without_power(|| false))).unwrap();
     let mut bytes = vec![0; PAGE_SIZE];

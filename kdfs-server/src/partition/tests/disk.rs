@@ -178,6 +178,15 @@ impl Image {
         image
     }
 
+    /// Bytes of all files.
+    fn used(&self) -> u64 {
+        let files = self.names.values().flat_map(BTreeMap::values).filter_map(|named| match named {
+            Named::File(number) => self.bytes.get(number),
+            Named::Directory(_) => None,
+        });
+        files.map(|bytes| bytes.len() as u64).sum()
+    }
+
     /// Every file and its bytes.
     pub fn contents(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut contents = BTreeMap::new();
@@ -206,12 +215,14 @@ struct State {
     locked: BTreeSet<PathBuf>,
     /// Bytes that can still be written.
     room: u64,
+    /// Bytes that all files together can have.
+    capacity: u64,
 }
 
 impl MemoryDisk {
     pub fn new(image: Image) -> MemoryDisk {
         let (steps, locked) = Default::default();
-        MemoryDisk(Arc::new(Mutex::new(State { image, steps, locked, room: u64::MAX })))
+        MemoryDisk(Arc::new(Mutex::new(State { image, steps, locked, room: u64::MAX, capacity: u64::MAX })))
     }
 
     pub fn image(&self) -> Image {
@@ -233,11 +244,30 @@ impl MemoryDisk {
         self.0.lock().room = room;
     }
 
+    /// From now on so many bytes are all there is room for; what is removed makes room again.
+    pub fn set_capacity(&self, capacity: u64) {
+        self.0.lock().capacity = capacity;
+    }
+
+    /// From now on there is no room left.
+    pub fn fill(&self) {
+        let mut state = self.0.lock();
+        state.capacity = state.image.used();
+    }
+
     fn step(&self, step: Step) -> io::Result<()> {
         let mut state = self.0.lock();
         if let Step::Write(_, _, bytes) = &step {
             let left = state.room.checked_sub(bytes.len() as u64);
-            state.room = left.ok_or_else(|| io::Error::from_raw_os_error(nix::libc::ENOSPC))?;
+            state.room = left.ok_or_else(|| error(nix::libc::ENOSPC))?;
+        }
+        if let (Step::Write(path, offset, bytes), true) = (&step, state.capacity < u64::MAX) {
+            let now =
+                state.image.file(path).map_or(0, |file| state.image.bytes.get(&file).map_or(0, Vec::len));
+            let more = (offset + bytes.len() as u64).saturating_sub(now as u64);
+            if state.image.used() + more > state.capacity {
+                return Err(error(nix::libc::ENOSPC));
+            }
         }
         state.image.step(&step)?;
         state.steps.push(step);

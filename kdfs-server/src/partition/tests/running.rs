@@ -47,16 +47,16 @@ impl Host for Mixed {
 }
 
 /// A node with a partition and nobody else.
-struct Server {
-    disk: MemoryDisk,
-    partition: Arc<Partition>,
+pub struct Server {
+    pub disk: MemoryDisk,
+    pub partition: Arc<Partition>,
     node: Node,
-    fs: FileSystem,
+    pub fs: FileSystem,
     linux: Arc<LinuxHost>,
 }
 
 impl Server {
-    fn start(image: Image, arena: usize) -> Server {
+    pub fn start(image: Image, arena: usize) -> Server {
         let linux = LinuxHost::start(2).unwrap();
         let disk = MemoryDisk::new(image);
         let host: Arc<dyn Host> = Arc::new(Mixed { linux: linux.clone(), disk: disk.clone() });
@@ -100,18 +100,18 @@ impl Server {
         self.disk.image()
     }
 
-    fn file(&self, name: &str) -> FileId {
+    pub fn file(&self, name: &str) -> FileId {
         let caller = Caller::ROOT;
         let write = Access::WRITE;
         let made = block_on(self.fs.create(&caller, self.fs.root(), name.as_bytes(), 0o644, write, false));
         made.unwrap().0.file
     }
 
-    fn write(&self, file: FileId, offset: u64, bytes: &[u8]) {
+    pub fn write(&self, file: FileId, offset: u64, bytes: &[u8]) {
         assert_eq!(block_on(self.fs.write(&Caller::ROOT, file, offset, bytes)), Ok(bytes.len()));
     }
 
-    fn truncate(&self, file: FileId, size: u64) {
+    pub fn truncate(&self, file: FileId, size: u64) {
         let changes = Changes { size: Some(size), ..Changes::default() };
         block_on(self.fs.setattr(&Caller::ROOT, file, changes)).unwrap();
     }
@@ -124,7 +124,7 @@ impl Drop for Server {
     }
 }
 
-const ARENA: usize = 16 << 20;
+pub const ARENA: usize = 16 << 20;
 
 fn bytes_of(image: &Image, path: &str) -> Option<Vec<u8>> {
     let partition = open(&MemoryDisk::new(image.clone())).unwrap();

@@ -1,0 +1,106 @@
+//! A full disk: what frees space has to work all the same, and a crash on the way loses nothing.
+
+use super::disk::MemoryDisk;
+use super::running::{ARENA, Server};
+use super::whole;
+use super::world::{formatted, open, root};
+use futures_lite::future::block_on;
+use kddm_rdma::Disk;
+use kdfs_format::paths;
+use kdfs_fs::{Caller, Errno};
+use std::io;
+use std::time::{Duration, Instant};
+
+const MIB: usize = 1 << 20;
+
+fn fill(server: &Server, name: &str, byte: u8) -> kdfs_fs::FileId {
+    let file = server.file(name);
+    for index in 0.. {
+        server.write(file, (index * MIB) as u64, &vec![byte; MIB]);
+        match block_on(server.fs.fsync(file)) {
+            Ok(()) => assert!(index < 8, "{index} MiB fit into 8"),
+            Err(errno) => {
+                assert_eq!(errno, Errno::ENOSPC);
+                break;
+            }
+        }
+    }
+    file
+}
+
+fn unlink(server: &Server, name: &str) {
+    block_on(server.fs.unlink(&Caller::ROOT, server.fs.root(), name.as_bytes())).unwrap();
+}
+
+fn has(server: &Server, path: &str) -> bool {
+    server.disk.exists(&root().join(path)).unwrap()
+}
+
+/// Makes checkpoints until `done`.
+fn until(server: &Server, what: &str, mut done: impl FnMut(&io::Result<()>) -> bool) {
+    let began = Instant::now();
+    loop {
+        let result = block_on(server.partition.commit(false));
+        if done(&result) {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(15), "{what} never happened: {result:?}");
+    }
+}
+
+#[test]
+fn removals_need_no_room_and_a_crash_finds_everything_whole() {
+    let image = formatted();
+    let server = Server::start(image.clone(), 2 * ARENA);
+    until(&server, "a reserve", |_| has(&server, paths::RESERVE));
+    let begin = server.disk.moment();
+    let before = server.disk.image();
+    server.disk.set_capacity(8 << 20);
+    let kept = server.file("kept");
+    server.write(kept, 0, &vec![1; MIB]);
+    block_on(server.fs.fsync(kept)).unwrap();
+    let old = server.file("old");
+    server.write(old, 0, &vec![2; 2 * MIB]);
+    block_on(server.fs.fsync(old)).unwrap();
+    server.fs.release(old);
+    let large = fill(&server, "large", 3);
+    let other = fill(&server, "other", 4);
+
+    // Others wait for room with bytes in memory: this one's have to go before them.
+    unlink(&server, "old");
+    until(&server, "the removal of a file", |_| !has(&server, "0-99/3"));
+    until(&server, "room for the others", |result| result.is_ok());
+    server.truncate(large, 0);
+    until(&server, "a cut", |result| result.is_ok());
+    fill(&server, "large again", 5);
+    server.fs.release(other);
+    server.disk.fill();
+    unlink(&server, "other");
+    until(&server, "the removal of another file", |_| !has(&server, "0-99/5"));
+    until(&server, "room", |result| result.is_ok());
+
+    let steps = server.disk.steps();
+    let mut image = before;
+    let stride = (steps.len() / 200).max(1);
+    let mut given_up = 0;
+    for (moment, step) in steps.iter().enumerate().skip(begin) {
+        let gone = matches!(step, super::disk::Step::RemoveFile(path) if path.ends_with(paths::RESERVE));
+        given_up += usize::from(gone);
+        if moment % stride == 0 || gone {
+            let partition = open(&MemoryDisk::new(image.clone())).unwrap();
+            let files = whole::walk(&partition).unwrap_or_else(|what| panic!("before step {moment}: {what}"));
+            let expected = [("/kept", 1), ("/old", 2), ("/large", 3), ("/other", 4), ("/large again", 5)];
+            for (path, byte) in expected {
+                let Some(inode) = files.get(path) else { continue };
+                let bytes = whole::read(&partition, inode);
+                assert!(bytes.iter().all(|found| *found == byte), "before step {moment}: {path}");
+            }
+        }
+        image.step(step).unwrap();
+    }
+    assert!(given_up > 0, "the disk was never so full that the reserve was needed");
+    server.disk.set_capacity(u64::MAX);
+    let large = server.file("last");
+    server.write(large, 0, b"end");
+    until(&server, "a new reserve", |_| has(&server, paths::RESERVE));
+}
