@@ -24,7 +24,8 @@ fn apply(world: &mut World, action: Action) {
 /// Lets messages, READs and linkers go on to the end; how many messages and READs there were.
 fn settle(world: &mut World) -> (usize, usize) {
     let (mut messages, mut steps) = (0, 0);
-    while let Some(action) = world.actions(true).into_iter().find(|action| !matches!(action, Action::Put(..))) {
+    while let Some(action) = world.actions(true).into_iter().find(|action| !matches!(action, Action::Put(..)))
+    {
         messages += usize::from(matches!(action, Action::Deliver(..)));
         steps += usize::from(matches!(action, Action::Read(_)));
         apply(world, action);
