@@ -283,7 +283,7 @@ impl Core {
         let durable =
             cx.store.policy(key.set).is_some_and(|policy| policy.durability == Durability::WriteBack);
         let exclusive = request.kind == RequestKind::Grab;
-        if durable {
+        if durable && !(exclusive && request.first_touch == FirstTouch::Manual) {
             self.start(key, Work::Fill { by: from, request, started: false });
             self.retry_fill(key, cx);
         } else if request.first_touch == FirstTouch::Refuse {

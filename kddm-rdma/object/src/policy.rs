@@ -33,8 +33,8 @@ pub enum FirstTouch {
     Make,
     /// Leave it alone and answer *absent*.
     Refuse,
-    /// Become its owner without asking the linker's first touch; the caller finds zeros and fills them. Only grabs. An object
-    /// that the device has is filled from there as ever.
+    /// Become its owner without asking a linker; the caller finds zeros and fills them. Only grabs. Of a set with a device the
+    /// caller vouches that the device has nothing of the object: if no node has it either, zeros are what it is.
     Manual,
 }
 

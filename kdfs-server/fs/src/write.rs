@@ -5,6 +5,7 @@ use crate::hold::ExclusiveInode;
 use crate::permission::{self, Caller};
 use crate::read::{check_regular, pieces};
 use crate::{FileId, FileSystem, Result, Timestamp, keys, size};
+use kddm_rdma::{FirstTouch, Options};
 
 /// A write under way: the inode tells of the bytes that are in, however it ends.
 struct Written {
@@ -70,7 +71,9 @@ impl FileSystem {
         self.bring(file, pieces(offset, length).filter(partly).map(|piece| piece.page));
         for piece in pieces(offset, length) {
             let key = keys::file_page(file, piece.page);
-            match self.node().grab(key).await {
+            // Nobody has written so far: zeros, and no need to ask for them.
+            let first_touch = if piece.page < before { FirstTouch::Make } else { FirstTouch::Manual };
+            match self.node().grab_with(key, Options { first_touch, ..Options::default() }).await {
                 Ok(mut page) => page[piece.within].copy_from_slice(&data[piece.buffer.clone()]),
                 Err(error) if written.done == 0 => return Err(on(key)(error)),
                 Err(error) => {

@@ -200,9 +200,10 @@ impl World {
                     Doing::Nothing if draining || thread.left == 0 || !self.has_met_all(id) => {}
                     Doing::Nothing => {
                         for key in self.keys() {
-                            actions.extend(
-                                self.options.wants.iter().map(|&want| Action::Start(id, place, key, want)),
-                            );
+                            // Manual first touch vouches that the device has nothing, which nobody here can.
+                            let may = |want: &&Want| **want != Want::Manual || !is_durable(key);
+                            let wants = self.options.wants.iter().filter(may);
+                            actions.extend(wants.map(|&want| Action::Start(id, place, key, want)));
                         }
                     }
                     Doing::Waiting { .. } if self.options.cancels && !draining => {
