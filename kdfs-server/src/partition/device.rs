@@ -46,6 +46,9 @@ struct Layers {
 /// Files for whose bytes there is no room, by inode number; the first page that could not be written.
 pub(crate) type Short = BTreeMap<u32, u32>;
 
+/// Inodes by key.
+type Whole = BTreeMap<ObjectKey, [u8; INODE_SIZE]>;
+
 /// Inodes without names, by number; their generations.
 #[derive(Default)]
 struct Orphans {
@@ -132,39 +135,52 @@ impl Device {
             return Ok(false);
         }
         let mut held = held.peekable();
-        let mut whole = None;
-        let mut attempt = |layers: &mut Layers| {
+        let mut whole = Whole::new();
+        let mut attempt = |layers: &mut Layers, short: &Short| {
             while let Some(&(key, bytes)) = held.peek() {
                 self.append(&mut layers.draft, key, bytes)?;
                 held.next();
             }
-            if whole.is_none() {
-                whole = Some(self.shorten(&mut layers.draft, short)?);
-            }
+            self.shorten(&mut layers.draft, short, &mut whole)?;
             match layers.draft.is_empty() {
                 false => layers.commit(&self.native, self.partition, durable),
                 true if durable => self.native.bury_old_checkpoint(),
                 true => Ok(()),
             }
         };
-        let mut result = attempt(&mut layers);
+        let disk = self.native.disk();
+        let mut result = attempt(&mut layers, short);
+        let mut waiting = None;
         if result.as_ref().is_err_and(is_full) {
-            layers.draft = layers.draft.compacted(self.native.disk())?;
-            result = attempt(&mut layers);
+            layers.draft = layers.draft.compacted(disk)?;
+            result = attempt(&mut layers, short);
         }
-        if result.as_ref().is_err_and(is_full) && self.native.give_up_reserve()? {
-            result = attempt(&mut layers);
+        if result.as_ref().is_err_and(is_full) {
+            // Bytes of files come later: what this checkpoint frees may make room for them.
+            let (draft, pages) = layers.draft.without_pages(disk)?;
+            layers.draft = draft;
+            let mut short = short.clone();
+            for page in pages.keys() {
+                let first = short.entry(key::inode(page)).or_insert(page.object);
+                *first = page.object.min(*first);
+            }
+            result = attempt(&mut layers, &short);
+            if result.as_ref().is_err_and(is_full) && self.native.give_up_reserve()? {
+                result = attempt(&mut layers, &short);
+            }
+            waiting = Some(pages);
         }
-        for (key, bytes) in whole.into_iter().flatten() {
+        for (key, bytes) in whole {
             self.append(&mut layers.draft, key, &bytes)?;
         }
-        result.map(|()| true)
+        let Some(pages) = waiting.filter(|pages| !pages.is_empty()) else { return result.map(|()| true) };
+        layers.draft.absorb(disk, &pages)?;
+        result.and(Err(io::Error::from_raw_os_error(nix::libc::ENOSPC)))
     }
 
     /// Takes from the files in a checkpoint the ends that were not written, so that attributes never run ahead of
-    /// bytes; but nothing that was committed before. Their inodes as they were.
-    fn shorten(&self, draft: &mut Layer, short: &Short) -> io::Result<Vec<(ObjectKey, [u8; INODE_SIZE])>> {
-        let mut whole = Vec::new();
+    /// bytes; but nothing that was committed before. `whole`: their inodes as they were.
+    fn shorten(&self, draft: &mut Layer, short: &Short, whole: &mut Whole) -> io::Result<()> {
         for (&number, &first) in short {
             let key = ObjectKey::new(SetId(INODE_SET), number);
             let Known::Here(place) = draft.find(key) else { continue };
@@ -178,10 +194,10 @@ impl Device {
             let end = first.max(written.min(draft.first_cut(key::local(key))));
             inode.written_pages = inode.written_pages.get().min(end).into();
             inode.size = inode.size.get().min(u64::from(end) * PAGE_SIZE as u64).into();
+            whole.entry(key).or_insert(bytes);
             self.append(draft, key, inode.bytes())?;
-            whole.push((key, bytes));
         }
-        Ok(whole)
+        Ok(())
     }
 
     /// Brings what was committed to the native files; `durable`: and makes everything written so far durable.

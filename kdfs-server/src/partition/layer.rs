@@ -4,7 +4,7 @@
 //! of it counts before the file is renamed; until it has been applied the native files are behind, and objects are
 //! read from here.
 
-use super::key;
+use super::key::{self, Kind};
 use kddm_object::ObjectKey;
 use kddm_rdma::Disk;
 use kdfs_format::batch::{BATCH_HEADER_SIZE, BatchHeader, Change, RecordHeader};
@@ -82,8 +82,8 @@ impl Layer {
         let local = key::local(key);
         let cut = || self.cut.get(&local).is_some_and(|&first| first <= key.object);
         let gone = match key::kind(key) {
-            key::Kind::Inode | key::Kind::Directory => self.removed.contains(&local),
-            key::Kind::File => self.removed.contains(&local) || cut(),
+            Kind::Inode | Kind::Directory => self.removed.contains(&local),
+            Kind::File => self.removed.contains(&local) || cut(),
             _ => false,
         };
         if gone { Known::Gone } else { Known::Nothing }
@@ -186,26 +186,62 @@ impl Layer {
     /// The same changes without those that later ones have made void, all in memory; whatever of them was in the
     /// file has left it. Removals come first, so that applying them makes the room for the rest.
     pub fn compacted(&self, disk: &dyn Disk) -> io::Result<Layer> {
-        let mut layer = Layer { enough: usize::MAX, ..Layer::new(&self.directory) };
+        let mut layer = self.removals(disk)?;
+        layer.absorb(disk, self)?;
+        self.leave_file(disk)?;
+        Ok(layer)
+    }
+
+    /// As [`Layer::compacted`], and pages of files in a layer of their own.
+    pub fn without_pages(&self, disk: &dyn Disk) -> io::Result<(Layer, Layer)> {
+        let (mut others, mut pages) = (self.removals(disk)?, Layer::new(&self.directory));
+        for (&key, &place) in &self.newest {
+            let layer = if key::kind(key) == Kind::File { &mut pages } else { &mut others };
+            layer.copy(disk, self, key, place)?;
+        }
+        self.leave_file(disk)?;
+        Ok((others, pages))
+    }
+
+    /// Takes over the objects of another layer, in memory.
+    pub fn absorb(&mut self, disk: &dyn Disk, other: &Layer) -> io::Result<()> {
+        other.newest.iter().try_for_each(|(&key, &place)| self.copy(disk, other, key, place))
+    }
+
+    /// The objects whose bytes are here.
+    pub fn keys(&self) -> impl Iterator<Item = ObjectKey> {
+        self.newest.keys().copied()
+    }
+
+    fn copy(&mut self, disk: &dyn Disk, from: &Layer, key: ObjectKey, place: u64) -> io::Result<()> {
+        let Some(change) = key::change(key) else { return Ok(()) };
+        let mut bytes = [0; PAGE_SIZE];
+        let bytes = &mut bytes[..change.length()];
+        from.read(disk, place, bytes)?;
+        self.enough = self.buffer.len() + BUFFER;
+        self.append(disk, key, change, bytes)
+    }
+
+    /// A layer that only removes, what this one does.
+    fn removals(&self, disk: &dyn Disk) -> io::Result<Layer> {
+        let mut layer = Layer::new(&self.directory);
+        layer.cut.clone_from(&self.cut);
+        layer.removed.clone_from(&self.removed);
+        layer.enough = usize::MAX;
         for &local in &self.removed {
             layer.push(disk, Change::Remove { local }, &[], true)?;
         }
         for (&local, &page) in &self.cut {
             layer.push(disk, Change::Truncate { local, page }, &[], true)?;
         }
-        for (&key, &place) in &self.newest {
-            let Some(change) = key::change(key) else { continue };
-            let mut bytes = [0; PAGE_SIZE];
-            let bytes = &mut bytes[..change.length()];
-            self.read(disk, place, bytes)?;
-            layer.append(disk, key, change, bytes)?;
-        }
-        layer.cut.clone_from(&self.cut);
-        layer.removed.clone_from(&self.removed);
-        layer.enough = layer.buffer.len().max(BUFFER);
+        layer.enough = BUFFER;
+        Ok(layer)
+    }
+
+    fn leave_file(&self, disk: &dyn Disk) -> io::Result<()> {
         match disk.set_length(&self.path, 0) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(layer),
+            _ => Ok(()),
         }
     }
 

@@ -48,9 +48,11 @@ impl Checkpointer {
             return Ok(false);
         }
         let mut short = self.write_ahead().await?;
-        short.extend(self.commit(durable).await?);
+        let committed = self.commit(durable).await;
         let device = self.device.clone();
+        // Also if it did not fit: what has been committed may make the room.
         self.blocking(move || device.settle(durable)).await?;
+        short.extend(committed?);
         if short.is_empty() { Ok(true) } else { Err(nix::libc::ENOSPC) }
     }
 
