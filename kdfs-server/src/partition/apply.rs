@@ -4,7 +4,8 @@ use super::layer::is_full;
 use super::native::Native;
 use kddm_rdma::Disk;
 use kdfs_format::batch::{BATCH_HEADER_SIZE, BatchHeader, Change, RECORD_HEADER_SIZE, RecordHeader};
-use kdfs_format::{FormatError, PAGE_SIZE, paths};
+use kdfs_format::{FileType, FormatError, Inode, PAGE_SIZE, paths};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -38,19 +39,24 @@ pub(crate) fn forget(native: &Native) -> io::Result<()> {
 fn replay(native: &Native, length: u64, removals: bool) -> io::Result<()> {
     let path = native.path(paths::BATCH);
     let mut reader = Reader::new(native.disk(), &path, length);
+    let mut sizes = BTreeMap::new();
     while let Some((change, bytes)) = reader.next()? {
         if removals && change.length() > 0 {
             continue;
         }
         match change {
-            Change::Meta { local } => native.write_meta(local, bytes)?,
+            Change::Meta { local } => {
+                native.write_meta(local, bytes)?;
+                let inode = Inode::of(bytes).ok().filter(|inode| inode.file_type() != FileType::Directory);
+                sizes.extend(inode.map(|inode| (local, inode.size.get())));
+            }
             Change::Page { local, page } => native.write_content(local, page, bytes)?,
             Change::Bitmap { page } => native.write_bitmap(page, bytes)?,
             Change::Truncate { local, page } => native.truncate(local, page)?,
             Change::Remove { local } => native.remove(local)?,
         }
     }
-    Ok(())
+    sizes.into_iter().try_for_each(|(local, size)| native.trim(local, size))
 }
 
 /// The header of the committed checkpoint, if there is one, it is whole and undamaged. `Err` inside: why it is not.

@@ -20,7 +20,7 @@ use kdfs_format::bitmap::{BitmapPage, PAGES};
 use kdfs_format::directory::{self, PageId};
 use kdfs_format::sets::INODE_SET;
 use kdfs_format::{FormatError, INODE_SIZE, Inode, PAGE_SIZE, bitmap, paths};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 
@@ -31,8 +31,6 @@ pub(crate) struct Device {
     /// Which server of this partition this is, counted from its formatting.
     life: u32,
     layers: Mutex<Layers>,
-    /// Held while bytes of files are written in place.
-    direct: RwLock<()>,
     orphans: Mutex<Orphans>,
 }
 
@@ -59,8 +57,7 @@ struct Orphans {
 impl Device {
     pub fn new(native: Native, partition: [u8; 16], life: u32, number: u64) -> Device {
         let layers = Layers { draft: Layer::new(native.root()), applying: None, number };
-        let (direct, orphans) = Default::default();
-        Device { native, partition, life, layers: Mutex::new(layers), direct, orphans }
+        Device { native, partition, life, layers: Mutex::new(layers), orphans: Mutex::default() }
     }
 
     /// Reads an object: its newest bytes, wherever they are.
@@ -75,7 +72,7 @@ impl Device {
 
     /// Takes the bytes of an object that is to leave memory, or could.
     pub fn sync(&self, key: ObjectKey, bytes: &[u8]) -> io::Result<()> {
-        let _direct = self.direct.read();
+        let _direct = self.native.direct.read();
         let mut layers = self.layers.lock();
         if key::kind(key) != Kind::File || layers.know(key) {
             return self.append(&mut layers.draft, key, bytes);
@@ -87,7 +84,7 @@ impl Device {
     /// As [`Device::sync`], for neighbouring pages of a file from `first` on.
     pub fn sync_pages(&self, first: ObjectKey, bytes: &[u8]) -> io::Result<()> {
         let keys = || (0..).map(|index| ObjectKey::new(first.set, first.object + index));
-        let _direct = self.direct.read();
+        let _direct = self.native.direct.read();
         let mut layers = self.layers.lock();
         let pages = || keys().zip(bytes.chunks(PAGE_SIZE));
         if !pages().any(|(key, _)| layers.know(key)) {
@@ -211,7 +208,7 @@ impl Device {
         let length = self.layers.lock().applying.as_ref().map(Layer::length);
         if let Some(length) = length {
             // Writes that began before this checkpoint knew of a removal must not come after it.
-            drop(self.direct.write());
+            drop(self.native.direct.write());
             apply(&self.native, length, durable)?;
             let mut layers = self.layers.lock();
             // Nobody may read what is applied from a file that is gone.

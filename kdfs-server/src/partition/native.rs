@@ -3,7 +3,7 @@
 use kddm_rdma::Host;
 use kddm_rdma::host::{Disk, disk::DiskSpace};
 use kdfs_format::{INODE_SIZE, Inode, PAGE_SIZE, SUPERBLOCK_SIZE, UnverifiedInode, paths};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,8 @@ pub(crate) struct Native {
     host: Arc<dyn Host>,
     root: PathBuf,
     node: u8,
+    /// Held while bytes of files are written in place, other than by applying a checkpoint.
+    pub direct: RwLock<()>,
     touched: Mutex<Touched>,
     /// Inodes whose native directory has no `.meta` yet, so that its name is still to be made durable.
     nameless: Mutex<HashSet<u32>>,
@@ -60,8 +62,8 @@ impl Touched {
 
 impl Native {
     pub fn new(host: Arc<dyn Host>, root: PathBuf, node: u8) -> Native {
-        let (touched, nameless, old_checkpoint) = Default::default();
-        Native { host, root, node, touched, nameless, old_checkpoint }
+        let (direct, touched, nameless, old_checkpoint) = Default::default();
+        Native { host, root, node, direct, touched, nameless, old_checkpoint }
     }
 
     pub fn disk(&self) -> &dyn Disk {
@@ -148,6 +150,25 @@ impl Native {
             Ok(now) if now > length => self.cut(local, length).map(|()| true),
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(false),
+        }
+    }
+
+    /// Cuts off the zeros between a file's end and the end of its last page, so that `.content` is the file. What
+    /// was written there after the size became known stays.
+    pub fn trim(&self, local: u32, size: u64) -> io::Result<()> {
+        let end = size.next_multiple_of(PAGE_SIZE as u64);
+        let path = self.path(paths::content(local));
+        let _nobody_writes = self.direct.write();
+        match self.disk().length(&path) {
+            Ok(now) if now > size && now <= end => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => return Ok(()),
+        }
+        let mut rest = [0; PAGE_SIZE];
+        let found = self.disk().read_at(&path, size, &mut rest)?;
+        match rest[..found].iter().all(|&byte| byte == 0) {
+            true => self.cut(local, size),
+            false => Ok(()),
         }
     }
 

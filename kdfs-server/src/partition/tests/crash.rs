@@ -9,6 +9,7 @@ use kdfs_format::PAGE_SIZE;
 use kdfs_format::bitmap::BitmapPage;
 use kdfs_format::directory::{self, PageId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 /// A generator of numbers from a seed (splitmix64).
 struct Dice(u64);
@@ -28,12 +29,12 @@ impl Dice {
 
 /// A file: its generation and the stamp of each page.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct File {
-    generation: u32,
-    pages: Vec<u64>,
+pub struct File {
+    pub generation: u32,
+    pub pages: Vec<u64>,
 }
 
-type Files = BTreeMap<u32, File>;
+pub type Files = BTreeMap<u32, File>;
 
 /// What a history did: the state after each checkpoint, and when it was durable; every stamp a page ever had.
 struct History {
@@ -44,7 +45,7 @@ struct History {
     stamps: BTreeMap<(u32, u32, u32), BTreeSet<u64>>,
 }
 
-fn page(stamp: u64) -> Vec<u8> {
+pub fn page(stamp: u64) -> Vec<u8> {
     stamp.to_le_bytes().repeat(PAGE_SIZE / 8)
 }
 
@@ -132,6 +133,11 @@ fn run(seed: u64, durable: bool) -> History {
 
 /// A checkpoint with all metadata.
 fn commit(partition: &Partition, files: &Files, durable: bool) {
+    assert!(try_commit(partition, files, durable).unwrap());
+    partition.device.settle(durable).unwrap();
+}
+
+pub fn try_commit(partition: &Partition, files: &Files, durable: bool) -> io::Result<bool> {
     let device = &partition.device;
     let mut bitmap = vec![0; PAGE_SIZE];
     let page = BitmapPage::of_mut(&mut bitmap, bitmap_key().object).unwrap();
@@ -145,8 +151,7 @@ fn commit(partition: &Partition, files: &Files, durable: bool) {
         held.push((inode_key(local), inode.bytes().to_vec()));
     }
     let held = held.iter().map(|(key, bytes)| (*key, &bytes[..]));
-    assert!(device.commit(held, &Short::new(), durable, || true).unwrap());
-    device.settle(durable).unwrap();
+    device.commit(held, &Short::new(), durable, || true)
 }
 
 /// The files that the metadata of a partition says there are, with no pages.

@@ -1,9 +1,10 @@
 //! A full disk: what frees space has to work all the same, and a crash on the way loses nothing.
 
+use super::crash::{File, Files, page, try_commit};
 use super::disk::MemoryDisk;
 use super::running::{ARENA, Server};
 use super::whole;
-use super::world::{formatted, open, root};
+use super::world::{file_key, formatted, inode_key, open, read_inode, root};
 use futures_lite::future::block_on;
 use kddm_rdma::Disk;
 use kdfs_format::paths;
@@ -103,4 +104,40 @@ fn removals_need_no_room_and_a_crash_finds_everything_whole() {
     let large = server.file("last");
     server.write(large, 0, b"end");
     until(&server, "a new reserve", |_| has(&server, paths::RESERVE));
+}
+
+/// Bytes of a file that has the number of a removed one wait in the checkpoint with that removal.
+#[test]
+fn bytes_in_a_checkpoint_that_does_not_fit_wait_for_its_removals() {
+    let disk = MemoryDisk::new(formatted());
+    let partition = open(&disk).unwrap();
+    let device = &partition.device;
+    let written = |generation, stamp| {
+        (0..300).for_each(|at| device.sync(file_key(2, generation, at), &page(stamp)).unwrap());
+        Files::from([(2, File { generation, pages: vec![stamp; 300] })])
+    };
+    let files = written(5, 1);
+    assert!(try_commit(&partition, &files, true).unwrap());
+    device.settle(true).unwrap();
+    device.native.take_reserve().unwrap();
+    disk.fill();
+    device.remove(inode_key(2)).unwrap();
+    let files = written(6, 2);
+    let error = try_commit(&partition, &files, true).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(nix::libc::ENOSPC));
+    let crashed = open(&MemoryDisk::new(disk.image().without_power(|| false))).unwrap();
+    let inode = read_inode(&crashed, 2).unwrap();
+    assert_eq!((inode.generation.get(), inode.size.get()), (6, 0));
+
+    device.settle(true).unwrap();
+    // Bytes and their copy in the checkpoint.
+    disk.set_capacity(4 << 20);
+    assert!(try_commit(&partition, &files, true).unwrap());
+    device.settle(true).unwrap();
+    let crashed = open(&MemoryDisk::new(disk.image().without_power(|| false))).unwrap();
+    let mut bytes = vec![0; 4096];
+    for at in 0..300 {
+        crashed.device.insert(file_key(2, 6, at), &mut bytes).unwrap();
+        assert_eq!(bytes, page(2), "page {at}");
+    }
 }

@@ -144,6 +144,28 @@ fn what_was_written_is_there_after_a_good_end() {
 }
 
 #[test]
+fn the_content_of_a_file_ends_where_the_file_does() {
+    let server = Server::start(formatted(), ARENA);
+    let file = server.file("a");
+    let content = root().join("0-99/2/.content");
+    server.write(file, 0, b"hello");
+    block_on(server.partition.commit(false)).unwrap();
+    assert_eq!(server.disk.image().contents()[&content], b"hello");
+    server.write(file, 5000, b"more");
+    block_on(server.partition.commit(true)).unwrap();
+    assert_eq!(server.disk.length(&content).unwrap(), 5004);
+    server.truncate(file, 3);
+    server.write(file, 3, b"p");
+    block_on(server.partition.commit(true)).unwrap();
+    assert_eq!(server.disk.image().contents()[&content], b"help");
+    // What was written ahead of its attributes is not cut off with the zeros of an older size.
+    let native = &server.partition.device.native;
+    native.write_content(2, 0, &[b"help, ahead".as_slice(), &[0; 4085]].concat()).unwrap();
+    native.trim(2, 4).unwrap();
+    assert_eq!(server.disk.length(&content).unwrap(), 4096);
+}
+
+#[test]
 fn what_fsync_acknowledged_survives_the_loss_of_power() {
     let server = Server::start(formatted(), ARENA);
     let file = server.file("durable");
