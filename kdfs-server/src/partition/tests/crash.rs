@@ -8,8 +8,10 @@ use kddm_rdma::Inserted;
 use kdfs_format::PAGE_SIZE;
 use kdfs_format::bitmap::BitmapPage;
 use kdfs_format::directory::{self, PageId};
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::{Arc, mpsc};
 
 /// A generator of numbers from a seed (splitmix64).
 struct Dice(u64);
@@ -302,4 +304,38 @@ fn an_applied_checkpoint_does_not_come_back_over_newer_bytes() {
     let mut bytes = vec![0; PAGE_SIZE];
     partition.device.insert(key, &mut bytes).unwrap();
     assert_eq!(bytes, page(2));
+}
+
+/// Reads while a checkpoint is applied, and just after it was removed, find what it says.
+#[test]
+fn reads_do_not_miss_a_checkpoint_that_goes() {
+    let disk = MemoryDisk::new(formatted());
+    let partition = open(&disk).unwrap();
+    let files = Files::from([(2, File { generation: 5, pages: Vec::new() })]);
+    let (ask, asked) = mpsc::channel();
+    let (answer, answers) = mpsc::channel();
+    let (reader, answers) = (partition.clone(), Arc::new(Mutex::new(answers)));
+    let thread = std::thread::spawn(move || {
+        while let Ok(()) = asked.recv() {
+            let mut bytes = [0; kdfs_format::INODE_SIZE];
+            answer.send(reader.device.insert(inode_key(2), &mut bytes)).unwrap();
+        }
+    });
+    let (read, results) = (ask.clone(), answers.clone());
+    disk.watch(move |step| {
+        let there = |path: &std::path::Path| path.ends_with(kdfs_format::paths::BATCH);
+        if matches!(step, Step::RemoveFile(path) if there(path)) {
+            read.send(()).unwrap();
+            // A read that has to wait ends later.
+            if let Ok(result) = results.lock().recv_timeout(std::time::Duration::from_millis(100)) {
+                assert_eq!(result.unwrap(), Inserted::Filled);
+                read.send(()).unwrap();
+            }
+        }
+    });
+    commit(&partition, &files, false);
+    assert_eq!(answers.lock().recv().unwrap().unwrap(), Inserted::Filled);
+    disk.watch(|_| {});
+    drop(ask);
+    thread.join().unwrap();
 }

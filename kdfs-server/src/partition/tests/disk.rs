@@ -209,6 +209,8 @@ impl Image {
 #[derive(Clone)]
 pub struct MemoryDisk(Arc<Mutex<State>>);
 
+type Witness = Arc<dyn Fn(&Step) + Send + Sync>;
+
 struct State {
     image: Image,
     steps: Vec<Step>,
@@ -217,12 +219,21 @@ struct State {
     room: u64,
     /// Bytes that all files together can have.
     capacity: u64,
+    /// Told of each step, after it.
+    witness: Option<Witness>,
 }
 
 impl MemoryDisk {
     pub fn new(image: Image) -> MemoryDisk {
         let (steps, locked) = Default::default();
-        MemoryDisk(Arc::new(Mutex::new(State { image, steps, locked, room: u64::MAX, capacity: u64::MAX })))
+        MemoryDisk(Arc::new(Mutex::new(State {
+            image,
+            steps,
+            locked,
+            room: u64::MAX,
+            capacity: u64::MAX,
+            witness: None,
+        })))
     }
 
     pub fn image(&self) -> Image {
@@ -249,6 +260,11 @@ impl MemoryDisk {
         self.0.lock().capacity = capacity;
     }
 
+    /// From now on `witness` is told of each step, after it.
+    pub fn watch(&self, witness: impl Fn(&Step) + Send + Sync + 'static) {
+        self.0.lock().witness = Some(Arc::new(witness));
+    }
+
     /// From now on there is no room left.
     pub fn fill(&self) {
         let mut state = self.0.lock();
@@ -270,7 +286,12 @@ impl MemoryDisk {
             }
         }
         state.image.step(&step)?;
-        state.steps.push(step);
+        state.steps.push(step.clone());
+        let witness = state.witness.clone();
+        drop(state);
+        if let Some(witness) = witness {
+            witness(&step);
+        }
         Ok(())
     }
 }
