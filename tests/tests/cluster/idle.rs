@@ -25,7 +25,8 @@ fn idle_servers_use_no_processor_time_and_little_memory() {
         let after = usage(pid).unwrap();
         let used = after.cpu - before.cpu;
         println!("{used:?} in 4 s, {} KiB beside the arena", after.beside_arena >> 10);
-        assert!(used <= Duration::from_millis(20), "an idle server used {used:?} in 4 s");
+        // A heartbeat a second and peer; the kernel counts in steps of 10 ms.
+        assert!(used <= Duration::from_millis(40), "an idle server used {used:?} in 4 s");
         assert!(after.beside_arena <= 64 << 20, "{} MiB beside the arena", after.beside_arena >> 20);
     }
 }

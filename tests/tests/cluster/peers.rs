@@ -72,6 +72,8 @@ fn a_node_that_stands_still_holds_nobody_for_ever() {
     let cluster = Cluster::up(2);
     fs::write(cluster.at(2, "on-2"), "two").unwrap();
     fs::write(cluster.at(1, "on-1"), "one").unwrap();
+    // What is not synced may go with a node.
+    File::open(cluster.at(2, "on-2")).unwrap().sync_all().unwrap();
     let pid = cluster.playground().pid(2).unwrap();
     kill(pid, Signal::SIGSTOP).unwrap();
     let begin = Instant::now();
