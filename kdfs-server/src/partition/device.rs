@@ -109,6 +109,17 @@ impl Device {
         }
     }
 
+    /// Makes durable what was taken so far, as far as it can be before anything is held for a checkpoint.
+    pub fn prepare(&self) -> io::Result<()> {
+        self.finish_applying(true)?;
+        self.native.make_durable()?;
+        match self.layers.lock().draft.prepare(self.native.disk()) {
+            // The commit has ways to do with less room.
+            Err(error) if is_full(&error) => Ok(()),
+            result => result,
+        }
+    }
+
     /// Commits everything that was taken so far and `held`. `is_complete` says, while nothing else can be taken,
     /// whether these are all the objects that changed: if not, nothing is done, and the answer is false. On an error
     /// everything stays as it was, to be tried again. [`Device::settle`] is to follow.
@@ -205,8 +216,10 @@ impl Device {
 
     /// Applies a committed checkpoint; also one for which that failed earlier.
     fn finish_applying(&self, durable: bool) -> io::Result<()> {
-        let length = self.layers.lock().applying.as_ref().map(Layer::length);
-        if let Some(length) = length {
+        let waiting = self.layers.lock().applying.as_ref().map(|layer| (layer.length(), layer.is_durable()));
+        if let Some((length, was_durable)) = waiting {
+            // What was promised stays promised, whoever finishes it.
+            let durable = durable || was_durable;
             // Writes that began before this checkpoint knew of a removal must not come after it.
             drop(self.native.direct.write());
             apply(&self.native, length, durable)?;

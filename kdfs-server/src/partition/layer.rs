@@ -30,6 +30,7 @@ pub(crate) struct Layer {
     enough: usize,
     records: u64,
     content: crc32fast::Hasher,
+    durable: bool,
     /// Where the newest bytes of an object begin.
     newest: BTreeMap<ObjectKey, u64>,
     /// Files (local ids) whose pages from this one on are gone, unless they are in `newest`.
@@ -60,6 +61,7 @@ impl Layer {
             enough: BUFFER,
             records: 0,
             content: crc32fast::Hasher::new(),
+            durable: false,
             newest: BTreeMap::new(),
             cut: HashMap::new(),
             removed: HashSet::new(),
@@ -152,6 +154,12 @@ impl Layer {
         Ok(())
     }
 
+    /// Writes what there is so far, durable, so that the commit has less to do.
+    pub fn prepare(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        self.flush(disk)?;
+        if self.flushed > BATCH_HEADER_SIZE as u64 { disk.sync_file(&self.path) } else { Ok(()) }
+    }
+
     /// Writes what is left and the header, and commits it all by the rename. On an error nothing has changed, and it
     /// can be tried again.
     pub fn commit(
@@ -172,10 +180,16 @@ impl Layer {
         let committed = self.directory.join(paths::BATCH);
         disk.rename(&self.path, &committed)?;
         self.path = committed;
+        self.durable = durable;
         if durable {
             disk.sync_directory(&self.directory)?;
         }
         Ok(())
+    }
+
+    /// Whether it was committed to survive the loss of power.
+    pub fn is_durable(&self) -> bool {
+        self.durable
     }
 
     /// Whether the rename has happened.

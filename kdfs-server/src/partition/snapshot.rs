@@ -48,6 +48,10 @@ impl Checkpointer {
             return Ok(false);
         }
         let mut short = self.write_ahead().await?;
+        if durable {
+            let device = self.device.clone();
+            self.blocking(move || device.prepare()).await?;
+        }
         let committed = self.commit(durable).await;
         let device = self.device.clone();
         // Also if it did not fit: what has been committed may make the room.

@@ -124,8 +124,14 @@ fn run(seed: u64, durable: bool) -> History {
                 }
             }
         }
-        commit(&partition, &files, durable);
+        if durable && dice.below(2) == 0 {
+            device.prepare().unwrap();
+        }
+        assert!(try_commit(&partition, &files, durable).unwrap());
         history.states.push(files.clone());
+        // Whoever brings it to the files, and whether that is asked to be durable, changes nothing any more.
+        history.acknowledged.push((disk.moment(), history.states.len() - 1));
+        device.settle(durable && dice.below(2) == 0).unwrap();
         history.acknowledged.push((disk.moment(), history.states.len() - 1));
         check(&partition, &files, &history, true).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
     }
