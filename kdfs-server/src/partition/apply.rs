@@ -11,6 +11,8 @@ use std::path::Path;
 
 /// Bytes read at a time.
 const CHUNK: usize = 256 << 10;
+/// Bytes of the reserve that are given up at a time.
+const NEEDED: u64 = 128 << 10;
 
 /// Applies the committed checkpoint of `length` bytes. [`forget`] is to follow. `durable`: what it says, and all that
 /// was written before, is durable then.
@@ -21,7 +23,7 @@ pub(crate) fn apply(native: &Native, length: u64, durable: bool) -> io::Result<(
         replay(native, length, true)?;
         result = replay(native, length, false);
     }
-    if result.as_ref().is_err_and(is_full) && native.give_up_reserve()? {
+    while result.as_ref().is_err_and(is_full) && native.give_up_reserve(NEEDED)? {
         result = replay(native, length, false);
     }
     result?;

@@ -173,7 +173,7 @@ impl Device {
                 *first = page.object.min(*first);
             }
             result = attempt(&mut layers, &short);
-            if result.as_ref().is_err_and(is_full) && self.native.give_up_reserve()? {
+            if result.as_ref().is_err_and(is_full) && self.native.give_up_reserve(layers.draft.length())? {
                 result = attempt(&mut layers, &short);
             }
             waiting = Some(pages);

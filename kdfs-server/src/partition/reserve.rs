@@ -1,40 +1,50 @@
 //! Room for a checkpoint on a full disk: freeing space must never need any.
 //!
-//! The file holds nothing. It is given up when a checkpoint does not fit elsewhere, and taken again when there is
-//! plenty; whether it is there means nothing to recovery.
+//! The file holds nothing. As much of it as is needed is given up when a checkpoint does not fit elsewhere, and taken
+//! again as soon as that has been applied; whether it is there means nothing to recovery.
 
+use super::layer::is_full;
 use super::native::Native;
 use kdfs_format::paths;
 use std::io;
 
 /// Bytes of it: a checkpoint that removes hundreds of files, and what applying it takes.
-pub(crate) const RESERVE: usize = 1 << 20;
-/// It is taken if so many times as much is free.
-const PLENTY: u64 = 4;
+const RESERVE: u64 = 1 << 20;
+/// It comes and goes in pieces of so many.
+const PIECE: u64 = 64 << 10;
 
 impl Native {
-    /// Takes the reserve, if it is not there and there is plenty of room.
+    /// Takes what is missing of the reserve, as far as there is room.
     pub fn take_reserve(&self) -> io::Result<()> {
         let path = self.path(paths::RESERVE);
-        let found = match self.disk().length(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-            found => found?,
-        };
-        if found >= RESERVE as u64 || self.space()?.available < PLENTY * RESERVE as u64 {
-            return Ok(());
+        let mut length = self.reserve()?;
+        while length < RESERVE {
+            let piece = PIECE.min(RESERVE - length);
+            match self.disk().write_at(&path, length, &vec![0; piece as usize]) {
+                Err(error) if is_full(&error) => return Ok(()),
+                result => result?,
+            }
+            length += piece;
         }
-        let result = self.disk().write_at(&path, 0, &vec![0; RESERVE]);
-        if result.is_err() {
-            self.give_up_reserve()?;
-        }
-        result
+        Ok(())
     }
 
-    /// Gives it up. False if it was not there.
-    pub fn give_up_reserve(&self) -> io::Result<bool> {
-        match self.disk().remove_file(&self.path(paths::RESERVE)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            result => result.map(|()| true),
+    /// Gives up room for `bytes`, or what there is. False if there was none.
+    pub fn give_up_reserve(&self, bytes: u64) -> io::Result<bool> {
+        let path = self.path(paths::RESERVE);
+        match self.reserve()? {
+            0 => Ok(false),
+            length => {
+                let left = length.saturating_sub(bytes.next_multiple_of(PIECE) + PIECE);
+                self.disk().set_length(&path, left).map(|()| true)
+            }
+        }
+    }
+
+    fn reserve(&self) -> io::Result<u64> {
+        match self.disk().length(&self.path(paths::RESERVE)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            found => found,
         }
     }
 }

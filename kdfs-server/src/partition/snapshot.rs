@@ -55,7 +55,11 @@ impl Checkpointer {
         let committed = self.commit(durable).await;
         let device = self.device.clone();
         // Also if it did not fit: what has been committed may make the room.
-        self.blocking(move || device.settle(durable)).await?;
+        self.blocking(move || {
+            device.settle(durable)?;
+            device.native.take_reserve()
+        })
+        .await?;
         short.extend(committed?);
         if short.is_empty() { Ok(true) } else { Err(nix::libc::ENOSPC) }
     }

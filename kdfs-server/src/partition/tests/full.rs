@@ -85,7 +85,7 @@ fn removals_need_no_room_and_a_crash_finds_everything_whole() {
     let stride = (steps.len() / 200).max(1);
     let mut given_up = 0;
     for (moment, step) in steps.iter().enumerate().skip(begin) {
-        let gone = matches!(step, super::disk::Step::RemoveFile(path) if path.ends_with(paths::RESERVE));
+        let gone = matches!(step, super::disk::Step::SetLength(path, _) if path.ends_with(paths::RESERVE));
         given_up += usize::from(gone);
         if moment % stride == 0 || gone {
             let partition = open(&MemoryDisk::new(image.clone())).unwrap();
