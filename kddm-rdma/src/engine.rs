@@ -286,7 +286,7 @@ impl Engine {
     }
 
     pub(crate) fn describe(&self, key: ObjectKey) -> String {
-        self.core.describe(key)
+        self.core.outline(key)
     }
 
     pub(crate) fn observe(&self) -> (Vec<PeerState>, Counts, Counters) {

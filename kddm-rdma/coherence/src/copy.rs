@@ -162,6 +162,11 @@ impl LocalCopy {
             (Mode::Shared, true) => "shared owner",
             (Mode::Exclusive, _) => "exclusive",
         };
+        format!("{mode}{}", self.flags())
+    }
+
+    /// Request, parked order and retained slots, by name.
+    pub fn flags(&self) -> String {
         let request = match &self.request {
             None => "",
             Some(request) if request.data == Data::Awaited => " + asked",
@@ -175,7 +180,7 @@ impl LocalCopy {
             Some(Order::Forget) => " + forgetting",
         };
         let retained = if self.retained.is_empty() { "" } else { " + retained" };
-        format!("{mode}{request}{parked}{retained}")
+        format!("{request}{parked}{retained}")
     }
 
     fn is_empty(&self) -> bool {

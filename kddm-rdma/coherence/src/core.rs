@@ -154,6 +154,23 @@ impl Core {
         }
     }
 
+    /// The same for administrators: who owns it, who may have copies, who waits.
+    pub fn outline(&self, key: ObjectKey) -> String {
+        let entry = self.entries.get(&key).map(|entry| format!("entry {}", entry.outline()));
+        let copy = self.copies.get(&key).map(|copy| {
+            let owner = if copy.named { "owner's copy" } else { "copy" };
+            let waiting = copy.waiters.len();
+            format!(
+                "{owner}{}{}",
+                copy.flags(),
+                if waiting > 0 { format!(", {waiting} waiting") } else { String::new() }
+            )
+        });
+        let dirty = if self.dirty.contains(&key) { Some("newer than the device".to_string()) } else { None };
+        let known: Vec<String> = [entry, copy, dirty].into_iter().flatten().collect();
+        if known.is_empty() { "nothing known".into() } else { known.join("; ") }
+    }
+
     /// Whether nothing is under way: no request, no transaction, no order parked, nobody waiting.
     pub fn is_quiet(&self) -> bool {
         self.copies.values().all(LocalCopy::is_quiet)

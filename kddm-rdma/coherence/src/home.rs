@@ -88,6 +88,23 @@ impl Entry {
         self.queue.is_empty() && self.syncing.is_empty() && !matches!(self.state, State::Busy { .. })
     }
 
+    /// State, owner, copyset and line, for people.
+    pub fn outline(&self) -> String {
+        let mut text = self.name();
+        match &self.state {
+            State::Shared { owner, copies } => {
+                let nodes: Vec<String> = copies.iter().map(|(node, _)| node.to_string()).collect();
+                text += &format!(", owner {}, copies on {}", owner.node, nodes.join(" "));
+            }
+            State::Exclusive { owner, .. } => text += &format!(", owner {owner}"),
+            _ => {}
+        }
+        if !self.queue.is_empty() {
+            text += &format!(", {} requests in line", self.queue.len());
+        }
+        text
+    }
+
     /// The state, by name.
     pub fn name(&self) -> String {
         let state = match &self.state {
