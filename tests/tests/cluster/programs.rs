@@ -34,10 +34,10 @@ fn rsync_finds_nothing_to_do_the_second_time() {
         for d in $(seq 20); do mkdir $d; for f in $(seq 10); do echo "$d $f" >$d/$f; done; ln -s 1 $d/link; done
         head -c 300000 /dev/urandom >large
         cd /
-        rsync -aH "$N1/source/" "$N2/target/"
-        rsync -aHnci "$N2/source/" "$N1/target/"
+        rsync -aH --modify-window=-1 "$N1/source/" "$N2/target/"
+        rsync -aHnci --modify-window=-1 "$N2/source/" "$N1/target/"
         echo more >>"$N2/source/7/3"; rm "$N2/source/9/9"; printf X | dd of="$N2/source/large" bs=1 seek=150000 conv=notrunc 2>/dev/null
-        rsync -aH --delete --inplace --no-whole-file "$N1/source/" "$N2/target/"
+        rsync -aH --modify-window=-1 --delete --inplace --no-whole-file "$N1/source/" "$N2/target/"
         diff -r --no-dereference "$N2/source" "$N1/target" && echo same"#,
         )
         .succeeds();
