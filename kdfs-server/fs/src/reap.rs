@@ -1,11 +1,10 @@
 //! The end of files that have no name any more. Called on the node of their partition.
 
 use crate::abreast::abreast;
-use crate::entries::page_id;
 use crate::error::on;
 use crate::{Errno, FileId, FileSystem, FileType, Result, keys, size};
-use kddm_rdma::ObjectKey;
-use kdfs_format::directory::{self, FIRST_PAGE, MAX_DEPTH};
+use kddm_rdma::SetId;
+use kdfs_format::directory::FIRST_PAGE;
 
 /// Up to here it is quicker to remove pages than to see which there are.
 const FEW_PAGES: u32 = 64;
@@ -28,9 +27,11 @@ impl FileSystem {
             return Ok(false);
         };
         match file_type {
-            FileType::Directory => self.remove_tree(file).await?,
+            FileType::Directory => {
+                self.remove_dirty_pages(keys::directory_page(file, FIRST_PAGE).set).await?
+            }
             _ if pages <= FEW_PAGES => self.remove_pages(file, 0, pages).await?,
-            _ => self.remove_dirty_pages(file).await?,
+            _ => self.remove_dirty_pages(keys::file_page(file, 0).set).await?,
         }
         self.free(file, Some(token)).await?;
         Ok(true)
@@ -45,30 +46,11 @@ impl FileSystem {
         }
     }
 
-    /// Removes those pages that would still be written to the partition. The others lose their bytes with the inode, and
-    /// copies in memory, which nobody can name any more, make room when it is needed.
-    async fn remove_dirty_pages(&self, file: FileId) -> Result<()> {
-        let set = keys::file_page(file, 0).set;
+    /// Removes those pages that would still be written to the partition, where the number may mean another file by then:
+    /// of a directory also the remains of merged pages, which its tree no longer names. The others lose their bytes with
+    /// the inode, and copies in memory, which nobody can name any more, make room when it is needed.
+    async fn remove_dirty_pages(&self, set: SetId) -> Result<()> {
         let dirty = self.node().dirty().into_iter().filter(|key| key.set == set);
         abreast(dirty.map(|key| self.remove_object(key))).await
-    }
-
-    /// Removes the pages of a directory's tree.
-    async fn remove_tree(&self, directory: FileId) -> Result<()> {
-        let mut left = vec![FIRST_PAGE];
-        while let Some(page) = left.pop() {
-            let key = keys::directory_page(directory, page);
-            if page_id(directory, page).depth() < MAX_DEPTH && self.divided(key, directory, page).await? {
-                left.extend([page * 2, page * 2 + 1]);
-            }
-            self.remove_object(key).await?;
-        }
-        Ok(())
-    }
-
-    /// Whether a page has pages below it; a damaged one is taken as a leaf, what is below it goes with the directory.
-    async fn divided(&self, key: ObjectKey, directory: FileId, page: u32) -> Result<bool> {
-        let hold = self.node().get(key).await.map_err(on(key))?;
-        Ok(directory::is_split(&hold, page_id(directory, page)).unwrap_or(false))
     }
 }

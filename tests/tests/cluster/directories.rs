@@ -133,3 +133,25 @@ fn directories_are_counted_and_not_put_into_themselves() {
     assert_eq!(fs::metadata(cluster.at(1, "other/b/..")).unwrap().ino(), parent);
     fs::remove_dir(cluster.at(1, "a")).unwrap();
 }
+
+/// A directory that gets the inode number of a removed one has nothing of it, on disk or in memory.
+#[test]
+fn a_recycled_directory_is_empty() {
+    let cluster = Cluster::up(2);
+    let folder = cluster.at(2, "folder");
+    let mut numbers = Vec::new();
+    for round in 0..4 {
+        fs::create_dir(&folder).unwrap();
+        numbers.push(fs::metadata(&folder).unwrap().ino());
+        // What is still to be written of the directory before is written now.
+        cluster.playground().sync().unwrap();
+        for at in 0..300 {
+            fs::write(folder.join(format!("a-name-of-some-length-{round}-{at}")), "").unwrap();
+        }
+        assert_eq!(fs::read_dir(cluster.at(1, "folder")).unwrap().count(), 300, "round {round}");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert!(numbers.len() < 4, "no inode number came again: {numbers:x?}");
+}
