@@ -19,15 +19,24 @@ fn idle_servers_use_no_processor_time_and_little_memory() {
     }
     cluster.playground().sync().unwrap();
     let pids = [1, 2].map(|node| cluster.playground().pid(node).unwrap());
-    let before = pids.map(|pid| usage(pid).unwrap());
-    thread::sleep(Duration::from_secs(4));
-    for (pid, before) in pids.into_iter().zip(before) {
-        let after = usage(pid).unwrap();
-        let used = after.cpu - before.cpu;
-        println!("{used:?} in 4 s, {} KiB beside the arena", after.beside_arena >> 10);
-        // A heartbeat a second and peer; the kernel counts in steps of 10 ms.
-        assert!(used <= Duration::from_millis(40), "an idle server used {used:?} in 4 s");
-        assert!(after.beside_arena <= 64 << 20, "{} MiB beside the arena", after.beside_arena >> 20);
+    // What is left to do behind the sync is done soon; then there is only a heartbeat a second. The kernel counts
+    // in steps of 10 ms.
+    let mut used = Vec::new();
+    for _ in 0..6 {
+        let before = pids.map(|pid| usage(pid).unwrap().cpu);
+        thread::sleep(Duration::from_secs(4));
+        let time = (0..2).map(|at| usage(pids[at]).unwrap().cpu - before[at]).max().unwrap_or_default();
+        used.push(time);
+        if time <= Duration::from_millis(20) {
+            break;
+        }
+    }
+    println!("processor time in windows of 4 s: {used:?}");
+    assert!(used.last() <= Some(&Duration::from_millis(20)), "idle servers do not come to rest: {used:?}");
+    for pid in pids {
+        let beside = usage(pid).unwrap().beside_arena;
+        println!("{} KiB beside the arena", beside >> 10);
+        assert!(beside <= 64 << 20, "{} MiB beside the arena", beside >> 20);
     }
 }
 
