@@ -4,7 +4,9 @@
 mod by_hand;
 mod cluster;
 mod command;
+mod stopped;
 
 pub use by_hand::{ByHand, MOUNT_1, MOUNT_2};
 pub use cluster::Cluster;
 pub use command::{Shell, errno_of};
+pub use stopped::Stopped;

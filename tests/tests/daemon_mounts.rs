@@ -1,9 +1,8 @@
 //! What the kernel is told and asked: mappings, processes that are killed while they wait, mounts that come and go.
 #![forbid(unsafe_code)]
 
-use kddm_tests::{ByHand, Cluster, MOUNT_1, MOUNT_2, Shell};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use kddm_tests::{ByHand, Cluster, MOUNT_1, MOUNT_2, Shell, Stopped};
+use nix::sys::signal::Signal;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -72,22 +71,6 @@ fn a_process_that_is_killed_while_it_waits_gets_out() {
     assert!(begin.elapsed() < Duration::from_millis(1000), "it took {:?}", begin.elapsed());
     drop(stopped);
     until("the node is back", || fs::read_to_string(cluster.at(2, "file")).is_ok_and(|text| text == "bytes"));
-}
-
-/// A server that stands still until this is dropped.
-struct Stopped(Pid);
-
-impl Stopped {
-    fn new(pid: Pid) -> Stopped {
-        kill(pid, Signal::SIGSTOP).unwrap();
-        Stopped(pid)
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        let _ = kill(self.0, Signal::SIGCONT);
-    }
 }
 
 #[track_caller]

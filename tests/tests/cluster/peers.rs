@@ -2,9 +2,8 @@
 
 use kddm_bench::alternate::{Options, run};
 use kddm_bench::random::fresh_seed;
-use kddm_tests::{ByHand, Cluster, MOUNT_1, errno_of};
+use kddm_tests::{ByHand, Cluster, MOUNT_1, Stopped, errno_of};
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
 use std::fs::{self, File};
 use std::time::{Duration, Instant};
 
@@ -80,13 +79,12 @@ fn a_node_that_stands_still_holds_nobody_for_ever() {
     fs::write(cluster.at(1, "on-1"), "one").unwrap();
     // What is not synced may go with a node.
     File::open(cluster.at(2, "on-2")).unwrap().sync_all().unwrap();
-    let pid = cluster.playground().pid(2).unwrap();
-    kill(pid, Signal::SIGSTOP).unwrap();
+    let stopped = Stopped::new(cluster.playground().pid(2).unwrap());
     let begin = Instant::now();
     let refused = fs::write(cluster.at(1, "on-2"), "from 1");
     let waited = begin.elapsed();
     let own = fs::read_to_string(cluster.at(1, "on-1"));
-    kill(pid, Signal::SIGCONT).unwrap();
+    drop(stopped);
     assert_eq!(errno_of(refused), Errno::EIO);
     assert!(waited < LIMIT + Duration::from_secs(1), "failed only after {waited:?}");
     assert_eq!(own.unwrap(), "one");
