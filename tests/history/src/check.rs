@@ -1,0 +1,210 @@
+//! The search for an order.
+//!
+//! Events are taken as they happened. A *configuration* is a state of the object with the operations that have taken effect and
+//! not ended yet. When an operation ends, every configuration in which it has not taken effect is carried on by what is under way,
+//! until it has; where that cannot be, the configuration was wrong, and when none is left, so was the history.
+//!
+//! Not everything under way is tried. A hold that begins early only keeps others out: its put begins after it has ended, so that
+//! nothing which needs the object free or changed can come between, and beginning at its end is as good. That is not so where it
+//! makes the object, or where a crash may change the object under it.
+
+use crate::history::{Operation, Part};
+use crate::object::{Action, State};
+use rustc_hash::FxHashSet;
+use smallvec::SmallVec;
+use std::fmt;
+
+/// How much was looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Explored {
+    /// Operations checked.
+    pub operations: usize,
+    /// Configurations tried.
+    pub states: usize,
+}
+
+/// What no order explains.
+#[derive(Clone, Debug)]
+pub struct Violation<K> {
+    /// The object.
+    pub object: K,
+    /// What happened to it, until no order explained it any more.
+    pub story: String,
+}
+
+impl<K: fmt::Debug> fmt::Display for Violation<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no order explains what was seen of {:?}:\n{}", self.object, self.story)
+    }
+}
+
+/// A violation whose object the caller knows.
+pub(crate) struct Stuck(String);
+
+impl Stuck {
+    pub fn of<K>(self, object: K) -> Violation<K> {
+        Violation { object, story: self.0 }
+    }
+}
+
+type Done = SmallVec<[u32; 4]>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Configuration {
+    state: State,
+    /// Sorted.
+    done: Done,
+}
+
+impl Configuration {
+    fn has(&self, operation: u32) -> bool {
+        self.done.binary_search(&operation).is_ok()
+    }
+
+    fn without(mut self, operation: u32) -> Configuration {
+        if let Ok(place) = self.done.binary_search(&operation) {
+            self.done.remove(place);
+        }
+        self
+    }
+
+    fn with(&self, operation: u32, state: State) -> Configuration {
+        let mut done = self.done.clone();
+        if let Err(place) = done.binary_search(&operation) {
+            done.insert(place, operation);
+        }
+        Configuration { state, done }
+    }
+}
+
+struct Search<'a> {
+    operations: &'a [Operation],
+    crashes: bool,
+    /// Under way, by their beginning.
+    pending: Vec<u32>,
+    possible: Vec<Configuration>,
+    tried: usize,
+}
+
+/// Gives the number of configurations tried.
+pub(crate) fn check(part: &Part) -> Result<usize, Stuck> {
+    let operations = &part.operations[..];
+    let crashes = operations.iter().any(|operation| operation.action == Action::Loss);
+    let mut events: Vec<(u64, u32, bool)> = Vec::with_capacity(2 * operations.len());
+    for (place, operation) in operations.iter().enumerate() {
+        events.push((operation.began, place as u32, false));
+        if operation.ended != u64::MAX {
+            events.push((operation.ended, place as u32, true));
+        }
+    }
+    events.sort_unstable();
+    let first = Configuration { state: State::new(part.first), done: Done::new() };
+    let mut search = Search { operations, crashes, pending: Vec::new(), possible: vec![first], tried: 0 };
+    for (_, operation, ends) in events {
+        match (ends, operations[operation as usize].certain) {
+            (false, _) => search.pending.push(operation),
+            (true, true) => search.take_effect(operation)?,
+            (true, false) => search.close(operation),
+        }
+    }
+    Ok(search.tried)
+}
+
+impl Search<'_> {
+    /// `operation` ends: by now it has taken effect.
+    fn take_effect(&mut self, operation: u32) -> Result<(), Stuck> {
+        let mut seen: FxHashSet<Configuration> = FxHashSet::default();
+        let mut left = std::mem::take(&mut self.possible);
+        let before = left.clone();
+        let mut reached = FxHashSet::default();
+        while let Some(configuration) = left.pop() {
+            self.tried += 1;
+            if configuration.has(operation) {
+                reached.insert(configuration.without(operation));
+                continue;
+            }
+            for next in self.next(&configuration, operation) {
+                if seen.insert(next.clone()) {
+                    left.push(next);
+                }
+            }
+        }
+        if reached.is_empty() {
+            return Err(self.stuck(operation, &before));
+        }
+        self.possible = reached.into_iter().collect();
+        self.pending.retain(|&other| other != operation);
+        Ok(())
+    }
+
+    fn next(&self, from: &Configuration, wanted: u32) -> Vec<Configuration> {
+        let mut next = Vec::new();
+        let loss = self.pending.iter().any(|&other| self.action(other) == Action::Loss && !from.has(other));
+        let mut open: SmallVec<[Action; 4]> = SmallVec::new();
+        for &other in &self.pending {
+            let action = self.action(other);
+            if from.has(other) || (other != wanted && !loss && !action.enables_others(&from.state)) {
+                continue;
+            }
+            if !self.operations[other as usize].certain {
+                // Of those that may never end and do the same, one is as good as the other.
+                if open.contains(&action) {
+                    continue;
+                }
+                open.push(action);
+            }
+            let states = from.state.after(action, self.crashes);
+            next.extend(states.into_iter().map(|state| from.with(other, state)));
+        }
+        next
+    }
+
+    /// An operation of which nobody knows has no effect after this, but may have had one that nobody has needed yet.
+    fn close(&mut self, operation: u32) {
+        let mut seen: FxHashSet<Configuration> = self.possible.drain(..).collect();
+        let mut left: Vec<Configuration> = seen.iter().cloned().collect();
+        while let Some(configuration) = left.pop() {
+            self.tried += 1;
+            for next in self.next(&configuration, operation) {
+                if seen.insert(next.clone()) {
+                    left.push(next);
+                }
+            }
+        }
+        self.pending.retain(|&other| other != operation);
+        let possible: FxHashSet<Configuration> =
+            seen.into_iter().map(|configuration| configuration.without(operation)).collect();
+        self.possible = possible.into_iter().collect();
+    }
+
+    fn action(&self, operation: u32) -> Action {
+        self.operations[operation as usize].action
+    }
+
+    fn stuck(&self, operation: u32, before: &[Configuration]) -> Stuck {
+        const SHOWN: usize = 24;
+        let at = self.operations[operation as usize];
+        let mut story = String::new();
+        let mut line = |what: &str, other: &Operation| {
+            let Operation { who, action, began, ended, time, certain, .. } = *other;
+            let known = if certain { "" } else { " (nobody knows)" };
+            let until = if ended == u64::MAX { "…".into() } else { format!("{ended}") };
+            story += &format!(
+                "  {what} [{began}, {until}] {} … {} µs {who}: {action}{known}\n",
+                time.0 / 1000,
+                time.1 / 1000
+            );
+        };
+        let earlier: Vec<&Operation> =
+            self.operations.iter().filter(|other| other.ended < at.ended && other.certain).collect();
+        earlier.iter().rev().take(SHOWN).rev().for_each(|other| line("      ended", other));
+        for &other in self.pending.iter().filter(|&&other| other != operation) {
+            line("  under way", &self.operations[other as usize]);
+        }
+        line("unexplained", &at);
+        for configuration in before.iter().take(8) {
+            story += &format!("  the object could be {:?}\n", configuration.state);
+        }
+        Stuck(story)
+    }
+}

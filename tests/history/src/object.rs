@@ -1,0 +1,202 @@
+//! What an object is, one operation after the other.
+
+use smallvec::{SmallVec, smallvec};
+use std::fmt;
+
+/// Shared or exclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// A get.
+    Shared,
+    /// A grab.
+    Exclusive,
+}
+
+/// What an operation does with an object that nobody has touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Touch {
+    /// Makes it: zeros.
+    Make,
+    /// Leaves it alone.
+    Refuse,
+    /// Makes it, also in the place of one that was lost.
+    Manual,
+}
+
+/// What an object holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Content {
+    /// Nobody has made it.
+    Untouched,
+    /// These bytes, by the number of who wrote them; 0 are the zeros of a first touch.
+    Value(u64),
+    /// Its last copy is gone, and everybody is told so.
+    Lost,
+    /// Nobody has looked yet.
+    Unknown,
+}
+
+/// Something that takes effect at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Action {
+    /// A hold begins, and sees this.
+    Acquire(Mode, Touch, u64),
+    /// A hold ends; an exclusive one may leave something else.
+    Put(Mode, Option<u64>),
+    /// The object ends.
+    Remove,
+    /// An operation that would not make the object did not find it.
+    FoundNothing,
+    /// An operation was told that the object is lost.
+    FoundLost,
+    /// It ended without having changed anything.
+    Nothing,
+    /// Somebody who had no use for it may have made it.
+    Touch(Touch),
+    /// What is put by now stays, whoever crashes.
+    Sync,
+    /// A crash: what was put since the last sync may be gone, from some moment on.
+    Loss,
+}
+
+/// An object between two operations.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct State {
+    pub content: Content,
+    pub readers: u16,
+    pub writer: bool,
+    /// What a crash may bring back, oldest first; kept only where crashes are recorded.
+    pub past: SmallVec<[Content; 4]>,
+}
+
+/// The states that an action leads to: none if it cannot be.
+pub(crate) type Next = SmallVec<[State; 2]>;
+
+impl State {
+    pub fn new(content: Content) -> State {
+        State { content, readers: 0, writer: false, past: SmallVec::new() }
+    }
+
+    fn held(&self) -> bool {
+        self.writer || self.readers > 0
+    }
+
+    /// With `crashes`, what was is remembered.
+    pub fn after(&self, action: Action, crashes: bool) -> Next {
+        match action {
+            Action::Acquire(mode, touch, saw) => self.acquire(mode, touch, saw, crashes),
+            Action::Put(mode, wrote) => smallvec![self.put(mode, wrote, crashes)],
+            Action::Remove if self.held() => Next::new(),
+            Action::Remove => smallvec![State::new(Content::Untouched)],
+            Action::FoundNothing => self.found(Content::Untouched, crashes),
+            Action::FoundLost => self.found(Content::Lost, crashes),
+            Action::Nothing => smallvec![self.clone()],
+            Action::Touch(touch) => match (self.content, touch) {
+                (Content::Untouched, _) | (Content::Lost, Touch::Manual) => {
+                    smallvec![self.with(Content::Value(0), crashes)]
+                }
+                _ => Next::new(),
+            },
+            Action::Sync => smallvec![State { past: SmallVec::new(), ..self.clone() }],
+            Action::Loss => self.losses(),
+        }
+    }
+
+    fn with(&self, content: Content, crashes: bool) -> State {
+        let mut next = self.clone();
+        if next.content != content {
+            if crashes && next.content != Content::Lost {
+                next.past.push(next.content);
+            }
+            next.content = content;
+        }
+        next
+    }
+
+    fn found(&self, content: Content, crashes: bool) -> Next {
+        match self.content == content || self.content == Content::Unknown {
+            true => smallvec![self.with(content, crashes)],
+            false => Next::new(),
+        }
+    }
+
+    fn acquire(&self, mode: Mode, touch: Touch, saw: u64, crashes: bool) -> Next {
+        let fits = match self.content {
+            Content::Value(value) => value == saw,
+            Content::Untouched => saw == 0 && touch != Touch::Refuse,
+            Content::Lost => saw == 0 && touch == Touch::Manual,
+            Content::Unknown => true,
+        };
+        let excluded = self.writer || (mode == Mode::Exclusive && self.readers > 0);
+        if !fits || excluded {
+            return Next::new();
+        }
+        let mut next = self.with(Content::Value(saw), crashes);
+        match mode {
+            Mode::Shared => next.readers += 1,
+            Mode::Exclusive => next.writer = true,
+        }
+        smallvec![next]
+    }
+
+    /// Its acquire came before: it had ended when the put began.
+    fn put(&self, mode: Mode, wrote: Option<u64>, crashes: bool) -> State {
+        let mut next = match wrote {
+            Some(value) => self.with(Content::Value(value), crashes),
+            None => self.clone(),
+        };
+        match mode {
+            Mode::Shared => next.readers = next.readers.saturating_sub(1),
+            Mode::Exclusive => next.writer = false,
+        }
+        next
+    }
+
+    /// Back to anything since the last sync, or to an object that is told to be lost.
+    fn losses(&self) -> Next {
+        let back = (0..self.past.len()).map(|kept| State {
+            content: self.past[kept],
+            past: self.past[..kept].into(),
+            ..self.clone()
+        });
+        let lost = (!self.past.is_empty()).then(|| {
+            let mut past = self.past.clone();
+            if self.content != Content::Lost {
+                past.push(self.content);
+            }
+            State { content: Content::Lost, past, ..self.clone() }
+        });
+        back.chain(lost).collect()
+    }
+}
+
+impl Action {
+    /// Whether somebody else may need this to have taken effect. Of holds that begin nobody does, unless they made the object:
+    /// what comes behind them they keep out until their own end (see `check`).
+    pub fn enables_others(self, state: &State) -> bool {
+        match self {
+            Action::Nothing => false,
+            Action::Acquire(..) => !matches!(state.content, Content::Value(_)),
+            _ => true,
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Acquire(Mode::Shared, _, saw) => write!(f, "get saw {saw}"),
+            Action::Acquire(Mode::Exclusive, _, saw) => write!(f, "grab saw {saw}"),
+            Action::Put(Mode::Shared, _) => write!(f, "put"),
+            Action::Put(Mode::Exclusive, None) => write!(f, "put, nothing written"),
+            Action::Put(Mode::Exclusive, Some(value)) => write!(f, "put of {value}"),
+            Action::Remove => write!(f, "remove"),
+            Action::FoundNothing => write!(f, "found nothing"),
+            Action::FoundLost => write!(f, "was told: lost"),
+            Action::Nothing => write!(f, "refused"),
+            Action::Touch(_) => write!(f, "may have made it"),
+            Action::Sync => write!(f, "sync"),
+            Action::Loss => write!(f, "a crash"),
+        }
+    }
+}
