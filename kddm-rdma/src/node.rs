@@ -238,6 +238,7 @@ impl Guard for Shared {
     fn hit(arena: &Arc<Arena>, key: ObjectKey) -> Result<Shared, Miss> {
         arena.get(key)
     }
+    #[inline(always)]
     fn adopt(arena: &Arc<Arena>, slot: kddm_object::SlotId) -> Shared {
         arena.adopt_shared(slot)
     }
@@ -249,6 +250,7 @@ impl Guard for Exclusive {
     fn hit(arena: &Arc<Arena>, key: ObjectKey) -> Result<Exclusive, Miss> {
         arena.grab(key)
     }
+    #[inline(always)]
     fn adopt(arena: &Arc<Arena>, slot: kddm_object::SlotId) -> Exclusive {
         arena.adopt_exclusive(slot)
     }

@@ -12,10 +12,10 @@
 //! - Revocation needs no fence: "revoked" and "held" are bits of one word, so either the engine sees the hold or the holder
 //!   sees the revocation.
 
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, fence};
 use kddm_object::{Generation, Hold, ObjectKey, Refused, Release, SetId, Word};
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release as Publish};
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, fence};
 
 /// A control block. All zeros is a free slot of generation 0.
 #[repr(C, align(32))]

@@ -68,10 +68,9 @@ impl Arena {
     ///
     /// # Panics
     /// If the word counts no shared hold: a bug of the engine.
+    #[inline]
     pub fn adopt_shared(&self, slot: SlotId) -> Shared {
-        let control = self.known(slot);
-        let word = control.word();
-        assert!(word.readers() > 0, "BUG: {slot:?} is not held shared");
+        let (control, word) = self.counted(slot, Hold::Shared);
         Shared(self.held(control, word))
     }
 
@@ -79,11 +78,18 @@ impl Arena {
     ///
     /// # Panics
     /// If the word counts no exclusive hold: a bug of the engine.
+    #[inline]
     pub fn adopt_exclusive(&self, slot: SlotId) -> Exclusive {
+        let (control, word) = self.counted(slot, Hold::Exclusive);
+        Exclusive(self.held(control, word))
+    }
+
+    #[inline(never)]
+    fn counted(&self, slot: SlotId, hold: Hold) -> (&Control, Word) {
         let control = self.known(slot);
         let word = control.word();
-        assert!(word.writer(), "BUG: {slot:?} is not held exclusively");
-        Exclusive(self.held(control, word))
+        assert!(word.release(hold).is_some(), "BUG: {slot:?} has no {hold:?} hold: {word:?}");
+        (control, word)
     }
 
     #[inline]
@@ -107,27 +113,26 @@ impl<const EXCLUSIVE: bool> Held<EXCLUSIVE> {
         unsafe { self.control.as_ref() }
     }
 
-    fn listener(&self) -> &Listener {
-        // SAFETY: as the control block.
-        unsafe { self.listener.as_ref() }
-    }
-
+    /// Not a method: a guard whose address nobody takes stays in registers.
     #[cold]
-    fn put(&self) {
-        let prepare = || (self.listener().0.get().cloned(), self.control().tag());
-        match self.control().put(Self::HOLD, prepare) {
+    #[inline(never)]
+    fn put(control: NonNull<Control>, listener: NonNull<Listener>) {
+        // SAFETY: control blocks and the listener outlive every hold: the arena's drop leaves them, if need be.
+        let (control, listener) = unsafe { (control.as_ref(), listener.as_ref()) };
+        let prepare = || (listener.0.get().cloned(), control.tag());
+        match control.put(Self::HOLD, prepare) {
             Some(Some((Some(told), key))) => told(key),
             Some(_) => {}
-            None => debug_assert!(false, "BUG: a hold of {} was put twice", self.control().tag()),
+            None => debug_assert!(false, "BUG: a hold of {} was put twice", control.tag()),
         }
     }
 }
 
 impl<const EXCLUSIVE: bool> Drop for Held<EXCLUSIVE> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         if !self.control().put_quietly(self.word, Self::HOLD) {
-            self.put();
+            Self::put(self.control, self.listener);
         }
     }
 }
@@ -245,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "is not held shared")]
+    #[should_panic(expected = "has no Shared hold")]
     fn what_is_not_held_is_not_adopted() {
         let (arena, slot) = arena_with(Mode::Shared, 8);
         arena.adopt_shared(slot);

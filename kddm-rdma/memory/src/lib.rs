@@ -23,6 +23,7 @@ mod hit;
 mod index;
 mod pool;
 mod space;
+mod sync;
 mod usage;
 mod victims;
 

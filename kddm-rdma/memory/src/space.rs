@@ -6,6 +6,7 @@
 
 use crate::MemoryError;
 use crate::control::Control;
+use crate::sync::AtomicU8;
 use kddm_object::SlotId;
 use kddm_object::limits::SLOT_SIZES;
 use nix::errno::Errno;
@@ -17,16 +18,19 @@ use std::ffi::c_void;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering::Relaxed;
+
+/// From one slab's control blocks to the next one's: room for as many as a slot's number can tell, so that the number of a slot is
+/// the number of its block. What no slab uses is never touched.
+const STRIDE: usize = (1 << 16) * size_of::<Control>();
 
 /// The address space of an arena. Dropping it unmaps everything.
 pub(crate) struct Space {
     bytes: Range,
     controls: Range,
     slab_bytes: usize,
-    /// Control blocks per slab: one for each of the smallest slots it could have. A power of two.
-    blocks: usize,
+    /// Bytes of a slab's control blocks: one for each of the smallest slots it could have.
+    block_bytes: usize,
     /// The size class that each slab serves.
     classes: Box<[AtomicU8]>,
 }
@@ -34,9 +38,9 @@ pub(crate) struct Space {
 impl Space {
     /// Room for `slabs` slabs, none of which exists.
     pub(crate) fn reserve(slabs: usize, slab_bytes: usize) -> Result<Space, MemoryError> {
-        let blocks = slab_bytes / SLOT_SIZES[0] as usize;
+        let block_bytes = slab_bytes / SLOT_SIZES[0] as usize * size_of::<Control>();
         let bytes = Range::reserve(slabs * slab_bytes, ProtFlags::PROT_NONE)?;
-        let controls = Range::reserve(slabs * blocks * size_of::<Control>(), ProtFlags::PROT_READ)?;
+        let controls = Range::reserve(slabs * STRIDE, ProtFlags::PROT_READ)?;
         // Most slabs use the beginning of their blocks only. SAFETY: advice about huge pages changes no contents.
         match unsafe { madvise(controls.start, controls.length, MmapAdvise::MADV_NOHUGEPAGE) } {
             // A kernel without huge pages says EINVAL, and is right.
@@ -44,7 +48,7 @@ impl Space {
             Err(errno) => return Err(MemoryError::Reserve { bytes: controls.length, errno }),
         }
         let classes = (0..slabs).map(|_| AtomicU8::new(0)).collect();
-        Ok(Space { bytes, controls, slab_bytes, blocks, classes })
+        Ok(Space { bytes, controls, slab_bytes, block_bytes, classes })
     }
 
     /// Makes slab number `slab`, which is below the number reserved, exist. Nothing of it is resident until it is written.
@@ -58,9 +62,9 @@ impl Space {
         fcntl(&descriptor, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW))
             .map_err(failed("sealing"))?;
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        let blocks = self.controls.part(usize::from(slab), self.blocks * size_of::<Control>());
+        let (blocks, _) = self.controls.part(usize::from(slab), STRIDE);
         // SAFETY: this slab's part of our own range of control blocks; more access invalidates nothing.
-        unsafe { mprotect(blocks.0, blocks.1.get(), access) }.map_err(failed("mprotect"))?;
+        unsafe { mprotect(blocks, self.block_bytes, access) }.map_err(failed("mprotect"))?;
         let (start, length) = self.bytes.part(usize::from(slab), bytes);
         let flags = MapFlags::MAP_SHARED | MapFlags::MAP_FIXED;
         // SAFETY: replaces this slab's part of our own reservation, which nobody has looked at: it had no access.
@@ -78,14 +82,12 @@ impl Space {
     /// The control block of a slot.
     #[inline]
     pub(crate) fn control(&self, slot: SlotId) -> Option<&Control> {
-        let index = usize::from(slot.index());
-        if usize::from(slot.slab()) >= self.classes.len() || index >= self.blocks {
+        if usize::from(slot.slab()) >= self.classes.len() {
             return None;
         }
-        let block = usize::from(slot.slab()) * self.blocks + index;
-        // SAFETY: the range has `blocks` blocks for each slab, readable from the beginning and as long as `self` lives. All zeros is
-        // a valid block, and blocks are changed through atomics only.
-        Some(unsafe { self.controls.start.cast::<Control>().add(block).as_ref() })
+        // SAFETY: the range has a block for each number that a slot of one of our slabs could have, readable from the beginning and as
+        // long as `self` lives. All zeros is a valid block, and blocks are changed through atomics only.
+        Some(unsafe { self.controls.start.cast::<Control>().add(slot.0 as usize).as_ref() })
     }
 
     /// The byte at `offset` of a slot that has `length` bytes from there on. The slab exists.

@@ -16,24 +16,22 @@ impl Locks {
 
     /// rdlock and unlock.
     #[inline]
-    pub fn read(&self, lock: usize, body: impl FnOnce()) {
-        let lock = self.0[lock].get();
+    pub fn read(&self, at: u32) {
+        let lock = self.0[at as usize].get();
         // SAFETY: the lock is initialised and stays where it is; what is locked here is unlocked here.
         unsafe {
             assert_eq!(libc::pthread_rwlock_rdlock(lock), 0);
-            body();
             assert_eq!(libc::pthread_rwlock_unlock(lock), 0);
         }
     }
 
     /// wrlock and unlock.
     #[inline]
-    pub fn write(&self, lock: usize, body: impl FnOnce()) {
-        let lock = self.0[lock].get();
+    pub fn write(&self, at: u32) {
+        let lock = self.0[at as usize].get();
         // SAFETY: as in `read`.
         unsafe {
             assert_eq!(libc::pthread_rwlock_wrlock(lock), 0);
-            body();
             assert_eq!(libc::pthread_rwlock_unlock(lock), 0);
         }
     }
