@@ -3,7 +3,10 @@
 //! The parts are a library so that the cluster tests drive the same code that `make demo` shows.
 #![deny(unsafe_code)]
 
+pub mod allocations;
 pub mod alternate;
+pub mod core_speed;
+pub mod cores;
 pub mod demo;
 pub mod fs_latency;
 pub mod idle;
@@ -11,6 +14,7 @@ pub mod interrupt;
 pub mod object_latency;
 pub mod pages;
 pub mod playground;
+pub mod plot;
 pub mod programs;
 pub mod progress;
 pub mod random;

@@ -4,11 +4,15 @@
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 use kddm_bench::{
-    alternate, demo, fs_latency, interrupt, object_latency, playground, random, report::Report, tree,
+    allocations::Counting, alternate, core_speed, demo, fs_latency, interrupt, object_latency, playground,
+    random, report::Report, tree,
 };
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// Shows, checks and measures kDDM and kDFS.
 ///
@@ -93,6 +97,18 @@ enum Command {
         #[arg(long, default_value_t = 2000)]
         count: u32,
     },
+    /// Messages a second of the protocol's core alone, on one thread; writes target/report/core-speed.json
+    CoreSpeed {
+        /// Rounds, each a block of every workload; the best counts
+        #[arg(long, default_value_t = 60)]
+        rounds: usize,
+        /// Objects of the largest workload
+        #[arg(long, default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..1 << 24))]
+        objects: u32,
+        /// Only workloads with this in their names
+        #[arg(long, default_value = "", hide_default_value = true)]
+        case: String,
+    },
     /// The other process of the ping-pong
     #[command(hide = true)]
     Pong,
@@ -133,6 +149,11 @@ fn run(command: Command) -> Result<()> {
             let mut report = Report::new(Some("loopback"));
             report.cases = object_latency::run(object_latency::Options { hit_blocks: 101, misses: count })?;
             publish(&report, "object-latency")
+        }
+        Command::CoreSpeed { rounds, objects, case } => {
+            let mut report = Report::new(None);
+            report.cases = core_speed::run(core_speed::Options { rounds, objects, case })?;
+            publish(&report, "core-speed")
         }
         Command::Pong => object_latency::serve(),
     }

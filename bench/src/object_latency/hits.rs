@@ -79,7 +79,7 @@ fn compare(
     // A histogram of whole nanoseconds is too coarse for the median of such short times.
     let [ours, floor] =
         [hit_times, floor_times].map(|times| median(times).as_secs_f64() * 1e6 / PAIRS as f64);
-    Ok(Case { p50_us: ours, floor_us: Some(floor), ratio: Some(ours / floor), ..case })
+    Ok(Case { floor_us: Some(floor), ..case }.with_median(ours))
 }
 
 /// The time of one pair on each of `objects`; nothing if one failed.
