@@ -261,11 +261,17 @@ pub fn mounts_below(directory: &Path) -> Vec<PathBuf> {
 }
 
 fn wait_for_end(pid: Pid) -> Result<()> {
-    let process = PathBuf::from(format!("/proc/{pid}/stat"));
+    let tasks = PathBuf::from(format!("/proc/{pid}/task"));
+    // A zombie (state Z) is dead: whoever started the server may never reap it. But its first thread may be one while another
+    // still ends a call, and keeps its files and locks until then.
+    let ended = |task: PathBuf| {
+        let state = std::fs::read_to_string(task.join("stat")).unwrap_or_default();
+        state.is_empty() || state.rsplit(')').next().is_some_and(|rest| rest.trim().starts_with('Z'))
+    };
     for _ in 0..1000 {
-        // A zombie (state Z) is dead: whoever started the server may never reap it.
-        let state = std::fs::read_to_string(&process).unwrap_or_default();
-        if state.is_empty() || state.rsplit(')').next().is_some_and(|rest| rest.trim().starts_with('Z')) {
+        let left = std::fs::read_dir(&tasks)
+            .map_or(0, |tasks| tasks.flatten().filter(|task| !ended(task.path())).count());
+        if left == 0 {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(5));
