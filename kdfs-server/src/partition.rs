@@ -1,12 +1,13 @@
 //! The partition of this node: opened and recovered, tied to the objects that are homed here, written back, closed.
 //!
 //! ```text
-//! objects in memory ──(linker, checkpoints)──► draft ──commit──► ....batch ──apply──► .meta .content ...
+//! objects in memory ──(linker, checkpoints)──► draft ──commit──► ....batch ──settle──► .meta .content ...
 //! ```
 //!
 //! 1. The native files change only by applying a committed checkpoint, except that bytes of files go to `.content`
 //!    as they come, where no truncation or removal stands between.
-//! 2. A checkpoint is a consistent snapshot of all metadata (`snapshot.rs`), committed by one rename.
+//! 2. A checkpoint is a consistent snapshot of all metadata (`snapshot.rs`), committed by one rename or by the end of
+//!    an append (`commit.rs`, `log.rs`). Who asks for durability is answered then.
 //! 3. What is not in the native files yet is read from the checkpoint it waits in (`device.rs`), so memory may drop
 //!    it at any time.
 //! 4. Linkers wait for the disk, never for a hold: what waits for a linker may hold anything.
@@ -15,36 +16,40 @@
 
 mod apply;
 mod blocking;
+mod commit;
 mod device;
 mod driver;
 mod error;
 mod key;
 mod layer;
 mod linker;
+mod log;
 mod native;
 mod open;
 mod recovery;
 mod reserve;
 mod snapshot;
+mod space;
 #[cfg(test)]
 mod tests;
+mod touched;
+mod write_back;
 
 pub use error::PartitionError;
 
 use device::Device;
-use driver::Requests;
-use kddm_object::{Incarnation, NodeId, ObjectKey, SetId};
+use driver::{Requests, Wish};
+use kddm_object::{Incarnation, NodeId};
 use kddm_rdma::host::disk::DiskLock;
 use kddm_rdma::{Host, IoLinker, Node};
-use kdfs_format::bitmap::{BitmapPage, PAGES};
-use kdfs_format::sets::{BITMAP_SET, MAX_LOCAL_ID, STATFS_SET, bitmap_object, statfs_object};
-use kdfs_format::{PAGE_SIZE, PartitionSpace, Superblock};
+use kdfs_format::{PartitionSpace, Superblock};
 use linker::Linker;
 use parking_lot::Mutex;
 use snapshot::Checkpointer;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use write_back::WriteBack;
 
 /// Which partition to open, and what it should be.
 #[derive(Clone, Debug)]
@@ -118,13 +123,15 @@ impl Partition {
     /// last name, wherever that happened, once each; also of those that an unclean end has left.
     pub fn start(&self, node: Node, orphan: OrphanSink) {
         *self.started.lock() = true;
-        let requests = self.requests.clone();
-        let checkpointer = Checkpointer { node, device: self.device.clone() };
-        let host = self.host.clone();
-        self.host.spawn(Box::pin(async move {
-            write_back(&host, &requests, &checkpointer, &orphan).await;
-            requests.close();
-        }));
+        let write_back = WriteBack {
+            host: self.host.clone(),
+            requests: self.requests.clone(),
+            checkpointer: Arc::new(Checkpointer { node, device: self.device.clone() }),
+            orphan,
+            will_settle: Arc::default(),
+            failing: Arc::default(),
+        };
+        self.host.spawn(Box::pin(write_back.run()));
     }
 
     /// Ends when everything that was put before this call has reached the partition; `durable`: and survives a crash
@@ -133,7 +140,7 @@ impl Partition {
     /// # Errors
     /// The disk's. Nothing is lost by it: everything stays in memory and is tried again.
     pub async fn commit(&self, durable: bool) -> io::Result<()> {
-        self.requests.commit(durable).await.map_err(io::Error::from_raw_os_error)
+        self.requests.commit(Wish::Settled { durable }).await.map_err(io::Error::from_raw_os_error)
     }
 
     /// [`Partition::commit`], durable, for threads that may block.
@@ -149,7 +156,7 @@ impl Partition {
     /// # Errors
     /// The disk's.
     pub fn space(&self) -> io::Result<PartitionSpace> {
-        space(&self.device)
+        self.device.space()
     }
 
     /// Writes everything, marks the partition as closed in good order, and unlocks it. Nobody may use the file
@@ -161,6 +168,7 @@ impl Partition {
         let Some((mut superblock, lock)) = self.open.lock().take() else { return Ok(()) };
         if *self.started.lock() {
             let result = futures_lite::future::block_on(self.requests.stop());
+            self.device.close();
             result.map_err(io::Error::from_raw_os_error)?;
         }
         if self.device.has_orphans() {
@@ -173,79 +181,4 @@ impl Partition {
         drop(lock);
         Ok(())
     }
-}
-
-/// Makes checkpoints until the last one.
-async fn write_back(
-    host: &Arc<dyn Host>,
-    requests: &Requests,
-    checkpointer: &Checkpointer,
-    orphan: &OrphanSink,
-) {
-    let mut failing = None;
-    let tell = |orphans: Vec<(u32, u32)>| {
-        orphans.into_iter().for_each(|(inode, generation)| orphan(inode, generation))
-    };
-    tell(checkpointer.device.take_orphans());
-    publish_space(checkpointer).await;
-    loop {
-        let round = requests.next(host).await;
-        let last = round.last;
-        let result = checkpointer.run(round.durable).await;
-        tell(checkpointer.device.take_orphans());
-        match (result, failing) {
-            (Err(errno), before) if before != Some(errno) => {
-                let error = io::Error::from_raw_os_error(errno);
-                tracing::error!(
-                    directory = %checkpointer.device.native.root().display(), %error,
-                    "changes cannot be written; they stay in memory and are tried again: make room, or repair the disk"
-                );
-            }
-            (Ok(_), Some(_)) => tracing::info!("changes are written again"),
-            _ => {}
-        }
-        failing = result.err();
-        round.end(result.map(|_| ()));
-        if last && result.is_ok() {
-            return;
-        }
-        if result == Ok(true) {
-            publish_space(checkpointer).await;
-        }
-    }
-}
-
-/// Tells the cluster how much room there is, if nobody is just reading it.
-async fn publish_space(checkpointer: &Checkpointer) {
-    let node = &checkpointer.node;
-    let device = checkpointer.device.clone();
-    let look = move || {
-        if let Err(error) = device.native.take_reserve() {
-            tracing::debug!(%error, "no room is kept for checkpoints of a full disk");
-        }
-        space(&device)
-    };
-    let Some(Ok(space)) = blocking::blocking(node.host(), look).await else { return };
-    let key = ObjectKey::new(SetId(STATFS_SET), statfs_object(node.me().get()));
-    match node.grab(key).await {
-        Ok(mut hold) => hold.copy_from_slice(space.bytes()),
-        Err(error) => tracing::debug!(%error, "free space is not published"),
-    }
-}
-
-fn space(device: &Device) -> io::Result<PartitionSpace> {
-    let bytes = device.native.space()?;
-    let mut taken = 0;
-    let mut page = [0; PAGE_SIZE];
-    for number in 0..PAGES {
-        let object = bitmap_object(device.native.node(), number);
-        device.insert(ObjectKey::new(SetId(BITMAP_SET), object), &mut page)?;
-        match BitmapPage::of(&page, object).map_err(io::Error::other)? {
-            Some(bitmap) => taken += bitmap.taken().count() as u64,
-            // Pages are taken into use one after the other.
-            None => break,
-        }
-    }
-    let files = u64::from(MAX_LOCAL_ID);
-    Ok(PartitionSpace::new((bytes.total, bytes.free, bytes.available), (files, files.saturating_sub(taken))))
 }

@@ -1,12 +1,13 @@
-//! Doing to the native files what a committed checkpoint says. Doing it twice is the same as doing it once.
+//! Doing to the native files what committed checkpoints say. Doing it twice is the same as doing it once.
 
 use super::layer::is_full;
-use super::native::Native;
+use super::native::{Native, Writer};
 use kddm_rdma::Disk;
 use kdfs_format::batch::{BATCH_HEADER_SIZE, BatchHeader, Change, RECORD_HEADER_SIZE, RecordHeader};
 use kdfs_format::{FileType, FormatError, Inode, PAGE_SIZE, paths};
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 /// Bytes read at a time.
@@ -14,23 +15,22 @@ const CHUNK: usize = 256 << 10;
 /// Bytes of the reserve that are given up at a time.
 const NEEDED: u64 = 128 << 10;
 
-/// Applies the committed checkpoint of `length` bytes. [`forget`] is to follow. `durable`: what it says, and all that
-/// was written before, is durable then.
-pub(crate) fn apply(native: &Native, length: u64, durable: bool) -> io::Result<()> {
-    let mut result = replay(native, length, false);
+/// Applies the committed checkpoints that stand at these places of the log. [`forget`] is to follow.
+pub(crate) fn apply(native: &Native, places: &[Range<u64>]) -> io::Result<()> {
+    let all = |removals| places.iter().try_for_each(|place| replay(native, place, removals));
+    let mut result = all(false);
     if result.as_ref().is_err_and(is_full) {
-        // What it removes makes room for what it adds.
-        replay(native, length, true)?;
-        result = replay(native, length, false);
+        // What they remove makes room for what they add.
+        all(true)?;
+        result = all(false);
     }
     while result.as_ref().is_err_and(is_full) && native.give_up_reserve(NEEDED)? {
-        result = replay(native, length, false);
+        result = all(false);
     }
-    result?;
-    if durable { native.make_durable() } else { Ok(()) }
+    result
 }
 
-/// Removes the committed checkpoint, which was applied.
+/// Removes the log, all of which was applied.
 pub(crate) fn forget(native: &Native) -> io::Result<()> {
     native.disk().remove_file(&native.path(paths::BATCH))?;
     native.note_old_checkpoint(true);
@@ -38,9 +38,9 @@ pub(crate) fn forget(native: &Native) -> io::Result<()> {
 }
 
 /// Does what the records say, or, if `removals`, only what those say that free space.
-fn replay(native: &Native, length: u64, removals: bool) -> io::Result<()> {
+fn replay(native: &Native, place: &Range<u64>, removals: bool) -> io::Result<()> {
     let path = native.path(paths::BATCH);
-    let mut reader = Reader::new(native.disk(), &path, length);
+    let mut reader = Reader::new(native.disk(), &path, place);
     let mut sizes = BTreeMap::new();
     while let Some((change, bytes)) = reader.next()? {
         if removals && change.length() > 0 {
@@ -52,7 +52,7 @@ fn replay(native: &Native, length: u64, removals: bool) -> io::Result<()> {
                 let inode = Inode::of(bytes).ok().filter(|inode| inode.file_type() != FileType::Directory);
                 sizes.extend(inode.map(|inode| (local, inode.size.get())));
             }
-            Change::Page { local, page } => native.write_content(local, page, bytes)?,
+            Change::Page { local, page } => native.write_content(local, page, bytes, Writer::Checkpoint)?,
             Change::Bitmap { page } => native.write_bitmap(page, bytes)?,
             Change::Truncate { local, page } => native.truncate(local, page)?,
             Change::Remove { local } => native.remove(local)?,
@@ -61,40 +61,78 @@ fn replay(native: &Native, length: u64, removals: bool) -> io::Result<()> {
     sizes.into_iter().try_for_each(|(local, size)| native.trim(local, size))
 }
 
-/// The header of the committed checkpoint, if there is one, it is whole and undamaged. `Err` inside: why it is not.
-pub(crate) fn verify(
-    native: &Native,
-    partition: [u8; 16],
-) -> io::Result<Option<Result<BatchHeader, FormatError>>> {
+/// What was found in a log: checkpoints that are whole, and why the rest, if there is any, does not count.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub places: Vec<Range<u64>>,
+    /// Of the last checkpoint.
+    pub number: u64,
+    pub rest: Option<FormatError>,
+}
+
+/// Reads the log; `None` if there is none.
+pub(crate) fn verify(native: &Native, partition: [u8; 16]) -> io::Result<Option<Found>> {
     let path = native.path(paths::BATCH);
     if !native.disk().exists(&path)? {
         return Ok(None);
     }
+    let length = native.disk().length(&path)?;
+    let mut found = Found::default();
+    let mut place = 0;
+    while place < length || length == 0 {
+        match verify_one(native.disk(), &path, place, partition)? {
+            Ok(header) if place == 0 || header.number.get() == found.number + 1 => {
+                let end = place + BATCH_HEADER_SIZE as u64 + header.length.get();
+                found.places.push(place..end);
+                found.number = header.number.get();
+                place = end;
+            }
+            other => {
+                let jump = |header: BatchHeader| FormatError::Field {
+                    what: "checkpoint",
+                    field: "number",
+                    found: header.number.get(),
+                };
+                found.rest = Some(other.map_or_else(|error| error, jump));
+                break;
+            }
+        }
+    }
+    Ok(Some(found))
+}
+
+/// The header of the checkpoint at `place`, if it is whole and undamaged. `Err` inside: why it is not.
+fn verify_one(
+    disk: &dyn Disk,
+    path: &Path,
+    place: u64,
+    partition: [u8; 16],
+) -> io::Result<Result<BatchHeader, FormatError>> {
     let mut bytes = [0; BATCH_HEADER_SIZE];
-    let found = native.disk().read_at(&path, 0, &mut bytes)?;
+    let found = disk.read_at(path, place, &mut bytes)?;
     let header = match BatchHeader::verify(&bytes[..found], partition) {
         Ok(header) => header,
-        Err(error) => return Ok(Some(Err(error))),
+        Err(error) => return Ok(Err(error)),
     };
-    let content = checksum(native.disk(), &path, header.length.get())?;
-    Ok(Some(match content {
+    let content = checksum(disk, path, place + BATCH_HEADER_SIZE as u64, header.length.get())?;
+    Ok(match content {
         Some(content) if content == header.content.get() => Ok(header),
         found => Err(FormatError::Checksum {
             what: "checkpoint",
             expected: found.unwrap_or_default(),
             found: header.content.get(),
         }),
-    }))
+    })
 }
 
-/// The checksum of `length` bytes after the header; `None` if there are not as many.
-fn checksum(disk: &dyn Disk, path: &Path, length: u64) -> io::Result<Option<u32>> {
+/// The checksum of `length` bytes; `None` if there are not as many.
+fn checksum(disk: &dyn Disk, path: &Path, begin: u64, length: u64) -> io::Result<Option<u32>> {
     let mut hasher = crc32fast::Hasher::new();
     let mut chunk = vec![0; CHUNK];
     let mut place = 0;
     while place < length {
         let wanted = CHUNK.min(usize::try_from(length - place).unwrap_or(CHUNK));
-        let found = disk.read_at(path, BATCH_HEADER_SIZE as u64 + place, &mut chunk[..wanted])?;
+        let found = disk.read_at(path, begin + place, &mut chunk[..wanted])?;
         if found < wanted {
             return Ok(None);
         }
@@ -117,8 +155,9 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(disk: &'a dyn Disk, path: &'a Path, length: u64) -> Reader<'a> {
-        Reader { disk, path, chunk: Vec::new(), used: 0, place: BATCH_HEADER_SIZE as u64, end: length }
+    fn new(disk: &'a dyn Disk, path: &'a Path, place: &Range<u64>) -> Reader<'a> {
+        let begin = place.start + BATCH_HEADER_SIZE as u64;
+        Reader { disk, path, chunk: Vec::new(), used: 0, place: begin, end: place.end }
     }
 
     fn next(&mut self) -> io::Result<Option<(Change, &[u8])>> {

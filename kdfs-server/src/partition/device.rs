@@ -1,51 +1,59 @@
 //! The partition as a device for objects: the native files, and over them the changes that they do not have yet.
 //!
 //! ```text
-//! draft      what came since the last checkpoint began         uncommitted
-//! applying   a committed checkpoint on its way to the files    there after a crash
+//! draft      what came since the last checkpoint was sealed     uncommitted
+//! sealed     a checkpoint that is being committed               uncommitted
+//! log        committed checkpoints on their way to the files    there after a crash
 //! native     .meta, .content, ...
 //! ```
 //!
 //! Pages of files go straight to `.content`, unless a layer says that the old bytes there must survive until a
 //! truncation or removal has been committed. No call here waits for anybody's hold, so linkers may make them.
 
-use super::apply::{apply, forget};
 use super::key::{self, Kind};
-use super::layer::{Known, Layer, is_full};
-use super::native::Native;
+use super::layer::{Known, Layer};
+use super::log::Log;
+use super::native::{Native, Writer};
+use super::space::Taken;
 use kddm_object::{ObjectKey, SetId};
-use kddm_rdma::Inserted;
+use kddm_rdma::{Disk, Inserted};
 use kdfs_format::batch::Change;
 use kdfs_format::bitmap::{BitmapPage, PAGES};
 use kdfs_format::directory::{self, PageId};
 use kdfs_format::sets::INODE_SET;
-use kdfs_format::{FormatError, INODE_SIZE, Inode, PAGE_SIZE, bitmap, paths};
+use kdfs_format::{FileType, FormatError, INODE_SIZE, Inode, PAGE_SIZE, bitmap, paths};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The device under the objects of a partition.
 pub(crate) struct Device {
     pub native: Native,
-    partition: [u8; 16],
+    pub(super) partition: [u8; 16],
     /// Which server of this partition this is, counted from its formatting.
     life: u32,
-    layers: Mutex<Layers>,
+    pub(super) layers: Mutex<Layers>,
+    /// Held while the log is brought to the native files; true when nobody may do so any more.
+    pub(super) settling: Mutex<bool>,
+    pub(super) taken: Mutex<Taken>,
     orphans: Mutex<Orphans>,
 }
 
-struct Layers {
-    draft: Layer,
-    applying: Option<Layer>,
+pub(super) struct Layers {
+    pub draft: Layer,
+    pub sealed: Option<Arc<Layer>>,
+    pub log: Log,
     /// Of the last committed checkpoint.
-    number: u64,
+    pub number: u64,
 }
 
 /// Files for whose bytes there is no room, by inode number; the first page that could not be written.
 pub(crate) type Short = BTreeMap<u32, u32>;
 
 /// Inodes by key.
-type Whole = BTreeMap<ObjectKey, [u8; INODE_SIZE]>;
+pub(super) type Whole = BTreeMap<ObjectKey, [u8; INODE_SIZE]>;
 
 /// Inodes without names, by number; their generations.
 #[derive(Default)]
@@ -56,8 +64,10 @@ struct Orphans {
 
 impl Device {
     pub fn new(native: Native, partition: [u8; 16], life: u32, number: u64) -> Device {
-        let layers = Layers { draft: Layer::new(native.root()), applying: None, number };
-        Device { native, partition, life, layers: Mutex::new(layers), orphans: Mutex::default() }
+        let draft = Layer::new(native.path(paths::BATCH_NEW));
+        let layers = Layers { draft, sealed: None, log: Log::default(), number };
+        let (settling, taken, orphans) = Default::default();
+        Device { native, partition, life, layers: Mutex::new(layers), settling, taken, orphans }
     }
 
     /// Reads an object: its newest bytes, wherever they are.
@@ -78,18 +88,19 @@ impl Device {
             return self.append(&mut layers.draft, key, bytes);
         }
         drop(layers);
-        self.native.write_content(key::local(key), key.object, bytes)
+        self.native.write_content(key::local(key), key.object, bytes, Writer::Ahead)
     }
 
-    /// As [`Device::sync`], for neighbouring pages of a file from `first` on.
-    pub fn sync_pages(&self, first: ObjectKey, bytes: &[u8]) -> io::Result<()> {
+    /// As [`Device::sync`], for neighbouring pages of a file from `first` on. `together`: they go into the checkpoint,
+    /// which spares a small one all else that would have to be made durable.
+    pub fn sync_pages(&self, first: ObjectKey, bytes: &[u8], together: bool) -> io::Result<()> {
         let keys = || (0..).map(|index| ObjectKey::new(first.set, first.object + index));
         let _direct = self.native.direct.read();
         let mut layers = self.layers.lock();
         let pages = || keys().zip(bytes.chunks(PAGE_SIZE));
-        if !pages().any(|(key, _)| layers.know(key)) {
+        if !together && !pages().any(|(key, _)| layers.know(key)) {
             drop(layers);
-            return self.native.write_content(key::local(first), first.object, bytes);
+            return self.native.write_content(key::local(first), first.object, bytes, Writer::Ahead);
         }
         pages().try_for_each(|(key, page)| self.append(&mut layers.draft, key, page))
     }
@@ -109,86 +120,10 @@ impl Device {
         }
     }
 
-    /// Makes durable what was taken so far, as far as it can be before anything is held for a checkpoint.
-    pub fn prepare(&self) -> io::Result<()> {
-        self.finish_applying(true)?;
-        self.native.make_durable()?;
-        match self.layers.lock().draft.prepare(self.native.disk()) {
-            // The commit has ways to do with less room.
-            Err(error) if is_full(&error) => Ok(()),
-            result => result,
-        }
-    }
-
-    /// Commits everything that was taken so far and `held`. `is_complete` says, while nothing else can be taken,
-    /// whether these are all the objects that changed: if not, nothing is done, and the answer is false. On an error
-    /// everything stays as it was, to be tried again. [`Device::settle`] is to follow.
-    ///
-    /// Files that are `short` are committed without the bytes that they lack; their whole inodes wait for the next
-    /// checkpoint.
-    pub fn commit<'a>(
-        &self,
-        held: impl Iterator<Item = (ObjectKey, &'a [u8])>,
-        short: &Short,
-        durable: bool,
-        is_complete: impl FnOnce() -> bool,
-    ) -> io::Result<bool> {
-        self.finish_applying(durable)?;
-        if durable {
-            // Bytes of files before the attributes that let them be seen.
-            self.native.make_durable()?;
-        }
-        let mut layers = self.layers.lock();
-        if !is_complete() {
-            return Ok(false);
-        }
-        let mut held = held.peekable();
-        let mut whole = Whole::new();
-        let mut attempt = |layers: &mut Layers, short: &Short| {
-            while let Some(&(key, bytes)) = held.peek() {
-                self.append(&mut layers.draft, key, bytes)?;
-                held.next();
-            }
-            self.shorten(&mut layers.draft, short, &mut whole)?;
-            match layers.draft.is_empty() {
-                false => layers.commit(&self.native, self.partition, durable),
-                true if durable => self.native.bury_old_checkpoint(),
-                true => Ok(()),
-            }
-        };
-        let disk = self.native.disk();
-        let mut result = attempt(&mut layers, short);
-        let mut waiting = None;
-        if result.as_ref().is_err_and(is_full) {
-            layers.draft = layers.draft.compacted(disk)?;
-            result = attempt(&mut layers, short);
-        }
-        if result.as_ref().is_err_and(is_full) {
-            // Bytes of files come later: what this checkpoint frees may make room for them.
-            let (draft, pages) = layers.draft.without_pages(disk)?;
-            layers.draft = draft;
-            let mut short = short.clone();
-            for page in pages.keys() {
-                let first = short.entry(key::inode(page)).or_insert(page.object);
-                *first = page.object.min(*first);
-            }
-            result = attempt(&mut layers, &short);
-            if result.as_ref().is_err_and(is_full) && self.native.give_up_reserve(layers.draft.length())? {
-                result = attempt(&mut layers, &short);
-            }
-            waiting = Some(pages);
-        }
-        for (key, bytes) in whole {
-            self.append(&mut layers.draft, key, &bytes)?;
-        }
-        let Some(pages) = waiting.filter(|pages| !pages.is_empty()) else { return result.map(|()| true) };
-        layers.draft.absorb(disk, &pages)?;
-        result.and(Err(io::Error::from_raw_os_error(nix::libc::ENOSPC)))
-    }
-
     /// Takes from the files in a checkpoint the ends that were not written, so that attributes never run ahead of
-    /// bytes; but nothing that was committed before. `whole`: their inodes as they were.
-    fn shorten(&self, draft: &mut Layer, short: &Short, whole: &mut Whole) -> io::Result<()> {
+    /// bytes; but nothing that was committed before. Their inodes as they were.
+    pub(super) fn shorten(&self, draft: &mut Layer, log: &Log, short: &Short) -> io::Result<Whole> {
+        let mut whole = Whole::new();
         for (&number, &first) in short {
             let key = ObjectKey::new(SetId(INODE_SET), number);
             let Known::Here(place) = draft.find(key) else { continue };
@@ -196,7 +131,11 @@ impl Device {
             draft.read(self.native.disk(), place, &mut bytes)?;
             self.verify(key, &mut bytes, true)?;
             let mut inode = Inode::of(&bytes).map_err(io::Error::other)?.clone();
-            let before = self.native.read_meta(key::local(key))?;
+            if inode.file_type() == FileType::Symlink {
+                // Its target is in the checkpoint.
+                continue;
+            }
+            let before = self.committed(log, key)?;
             let written = before.filter(|before| before.generation == inode.generation);
             let written = written.map_or(0, |before| before.written_pages.get());
             let end = first.max(written.min(draft.first_cut(key::local(key))));
@@ -205,42 +144,44 @@ impl Device {
             whole.entry(key).or_insert(bytes);
             self.append(draft, key, inode.bytes())?;
         }
-        Ok(())
+        Ok(whole)
     }
 
-    /// Brings what was committed to the native files; `durable`: and makes everything written so far durable.
-    pub fn settle(&self, durable: bool) -> io::Result<()> {
-        self.finish_applying(durable)?;
-        if durable { self.native.make_durable() } else { Ok(()) }
-    }
-
-    /// Applies a committed checkpoint; also one for which that failed earlier.
-    fn finish_applying(&self, durable: bool) -> io::Result<()> {
-        let waiting = self.layers.lock().applying.as_ref().map(|layer| (layer.length(), layer.is_durable()));
-        if let Some((length, was_durable)) = waiting {
-            // What was promised stays promised, whoever finishes it.
-            let durable = durable || was_durable;
-            // Writes that began before this checkpoint knew of a removal must not come after it.
-            drop(self.native.direct.write());
-            apply(&self.native, length, durable)?;
-            let mut layers = self.layers.lock();
-            // Nobody may read what is applied from a file that is gone.
-            forget(&self.native)?;
-            layers.applying = None;
+    /// An inode as the last checkpoint left it.
+    fn committed(&self, log: &Log, key: ObjectKey) -> io::Result<Option<Inode>> {
+        match log.find(key) {
+            (Known::Here(place), Some(layer)) => {
+                let mut bytes = [0; INODE_SIZE];
+                layer.read(self.native.disk(), place, &mut bytes)?;
+                Ok(Inode::of(&bytes).ok().cloned())
+            }
+            (Known::Nothing, _) => self.native.read_meta(key::local(key)),
+            _ => Ok(None),
         }
-        Ok(())
     }
 
-    /// Whether a checkpoint would have nothing to do but for what is dirty in memory.
-    pub fn is_settled(&self, durable: bool) -> bool {
+    /// Whether a commit would have nothing to do but for what is dirty in memory.
+    pub fn is_committed(&self, durable: bool) -> bool {
         let layers = self.layers.lock();
-        layers.draft.is_empty() && layers.applying.is_none() && (!durable || self.native.is_durable())
+        let log = &layers.log;
+        let is_durable = || self.native.is_durable() && (log.is_empty() || log.durable && log.named);
+        layers.draft.is_empty() && layers.sealed.is_none() && (!durable || is_durable())
+    }
+
+    /// Whether the native files have everything that was committed.
+    pub fn is_settled(&self) -> bool {
+        self.layers.lock().log.is_empty()
     }
 
     /// Whether the next checkpoint will have attributes of this inode.
     pub fn has_taken(&self, inode: u32) -> bool {
         let key = ObjectKey::new(SetId(INODE_SET), inode);
         matches!(self.layers.lock().draft.find(key), Known::Here(_))
+    }
+
+    /// Whether those are a symbolic link's.
+    pub fn has_taken_symlink(&self, inode: u32) -> io::Result<bool> {
+        self.layers.lock().draft.is_symlink(self.native.disk(), inode)
     }
 
     /// Bytes that wait for the next checkpoint.
@@ -274,16 +215,11 @@ impl Device {
     /// What the layers know of an object; its bytes, if they are here.
     fn find(&self, key: ObjectKey, into: &mut [u8]) -> io::Result<Known> {
         let layers = self.layers.lock();
-        for layer in std::iter::once(&layers.draft).chain(&layers.applying) {
-            let known = layer.find(key);
-            if let Known::Here(place) = known {
-                layer.read(self.native.disk(), place, into)?;
-            }
-            if known != Known::Nothing {
-                return Ok(known);
-            }
+        let (known, layer) = layers.find(key);
+        if let (Known::Here(place), Some(layer)) = (known, layer) {
+            layer.read(self.native.disk(), place, into)?;
         }
-        Ok(Known::Nothing)
+        Ok(known)
     }
 
     fn read_native(&self, key: ObjectKey, into: &mut [u8]) -> io::Result<bool> {
@@ -342,7 +278,7 @@ impl Device {
     }
 
     /// Seals the bytes of an object and appends them to a checkpoint.
-    fn append(&self, draft: &mut Layer, key: ObjectKey, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn append(&self, draft: &mut Layer, key: ObjectKey, bytes: &[u8]) -> io::Result<()> {
         let disk = self.native.disk();
         let (local, page) = (key::local(key), key.object);
         match key::kind(key) {
@@ -369,6 +305,7 @@ impl Device {
             Kind::Bitmap => {
                 let mut sealed = *page_of(&mut bytes.to_vec())?;
                 bitmap::seal(&mut sealed);
+                self.taken.lock().note(key, &sealed);
                 draft.append(disk, key, Change::Bitmap { page: key::bitmap_page(key) }, &sealed)
             }
             Kind::Commit | Kind::Other => Ok(()),
@@ -377,24 +314,52 @@ impl Device {
 }
 
 impl Layers {
-    /// Whether a layer has something to say about an object, so that its native bytes must not be touched.
-    fn know(&self, key: ObjectKey) -> bool {
-        let knows = |layer: &Layer| layer.find(key) != Known::Nothing;
-        knows(&self.draft) || self.applying.as_ref().is_some_and(knows)
+    /// What is known of an object, and where its bytes are if they are here.
+    fn find(&self, key: ObjectKey) -> (Known, Option<&Layer>) {
+        for layer in std::iter::once(&self.draft).chain(self.sealed.as_deref()) {
+            match layer.find(key) {
+                Known::Nothing => {}
+                known => return (known, Some(layer)),
+            }
+        }
+        self.log.find(key)
     }
 
-    fn commit(&mut self, native: &Native, partition: [u8; 16], durable: bool) -> io::Result<()> {
-        let number = self.number + 1;
-        let result = self.draft.commit(native.disk(), partition, number, durable);
-        if durable && result.is_ok() {
-            // It has taken the place of the old one.
-            native.note_old_checkpoint(false);
+    /// Whether a layer has something to say about an object, so that its native bytes must not be touched.
+    fn know(&self, key: ObjectKey) -> bool {
+        self.find(key).0 != Known::Nothing
+    }
+
+    /// The draft is what the next commit is to commit.
+    pub fn seal(&mut self) {
+        let (path, is_first) = (self.draft.path(), self.draft.path().ends_with(paths::BATCH_NEW));
+        let next = path.with_file_name(if is_first { paths::BATCH_NEXT } else { paths::BATCH_NEW });
+        self.sealed = Some(Arc::new(std::mem::replace(&mut self.draft, Layer::new(next))));
+    }
+
+    /// What was sealed is draft again.
+    pub fn unseal(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        if let Some(sealed) = &self.sealed {
+            self.draft = sealed.followed_by(disk, &self.draft)?;
+            self.sealed = None;
         }
-        if self.draft.is_committed() {
-            self.number = number;
-            self.applying = Some(std::mem::replace(&mut self.draft, Layer::new(native.root())));
+        Ok(())
+    }
+
+    pub fn change_sealed(&mut self, change: impl FnOnce(&Layer) -> io::Result<Layer>) -> io::Result<()> {
+        if let Some(sealed) = &mut self.sealed {
+            *sealed = Arc::new(change(sealed)?);
         }
-        result
+        Ok(())
+    }
+
+    /// What was sealed stands in the log now.
+    pub fn committed(&mut self, path: PathBuf, begin: u64, durable: bool) {
+        let Some(sealed) = self.sealed.take() else { return };
+        self.number += 1;
+        self.log.push(Arc::unwrap_or_clone(sealed).moved(path, begin));
+        self.log.durable = durable;
+        self.log.promised |= durable;
     }
 }
 

@@ -27,8 +27,26 @@ struct State {
 }
 
 struct Waiting {
-    durable: bool,
+    wish: Wish,
     keeper: Keeper<Result<(), i32>>,
+}
+
+/// What somebody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// A durable commit.
+    Durable,
+    /// A commit, durable or not, and that the native files have it.
+    Settled {
+        /// Whether it is to survive the loss of power.
+        durable: bool,
+    },
+}
+
+impl Wish {
+    fn is_durable(self) -> bool {
+        self != Wish::Settled { durable: false }
+    }
 }
 
 /// What the next checkpoint is for.
@@ -41,6 +59,20 @@ pub(crate) struct Round {
 }
 
 impl Round {
+    /// The checkpoint is committed, or has failed: tells those for whom it ends with that. Who is left.
+    pub fn committed(self, result: Result<(), i32>) -> Round {
+        let Round { waiting, durable, last } = self;
+        let (done, waiting): (Vec<_>, _) =
+            waiting.into_iter().partition(|waiting| result.is_err() || waiting.wish == Wish::Durable);
+        done.into_iter().for_each(|waiting| waiting.keeper.keep(result));
+        Round { waiting, durable, last }
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Tells those who asked.
     pub fn end(self, result: Result<(), i32>) {
         for waiting in self.waiting {
@@ -52,14 +84,14 @@ impl Round {
 impl Requests {
     /// Ends when a checkpoint that began after this call has ended. Those who ask while one is being made share the
     /// next.
-    pub async fn commit(&self, durable: bool) -> Result<(), i32> {
+    pub async fn commit(&self, wish: Wish) -> Result<(), i32> {
         let (keeper, promise) = promise();
         let driver = {
             let mut state = self.0.lock();
             if state.stopped {
                 return Err(nix::libc::ESHUTDOWN);
             }
-            state.waiting.push(Waiting { durable, keeper });
+            state.waiting.push(Waiting { wish, keeper });
             state.driver.take()
         };
         driver.into_iter().for_each(Waker::wake);
@@ -79,7 +111,7 @@ impl Requests {
     /// Has a last checkpoint made, a durable one.
     pub async fn stop(&self) -> Result<(), i32> {
         self.0.lock().stop = true;
-        self.commit(true).await
+        self.commit(Wish::Settled { durable: true }).await
     }
 
     /// Nobody will make checkpoints: whoever waits is told so.
@@ -106,7 +138,7 @@ impl Requests {
         let mut state = self.0.lock();
         state.hurry = false;
         let waiting = std::mem::take(&mut state.waiting);
-        let durable = waiting.iter().any(|waiting| waiting.durable);
+        let durable = waiting.iter().any(|waiting| waiting.wish.is_durable());
         let last = state.stop && !waiting.is_empty();
         Round { waiting, durable, last }
     }
@@ -124,11 +156,14 @@ mod tests {
         let host: Arc<dyn Host> = LinuxHost::start(1).unwrap();
         let requests = Requests::default();
         block_on(async {
-            let mut first = pin!(requests.commit(false));
+            let mut first = pin!(requests.commit(Wish::Settled { durable: false }));
             assert!(poll_once(&mut first).await.is_none());
             let round = requests.next(&host).await;
             assert!(!round.durable && !round.last);
-            let (mut second, mut third) = (pin!(requests.commit(true)), pin!(requests.commit(false)));
+            let (mut second, mut third) = (
+                pin!(requests.commit(Wish::Durable)),
+                pin!(requests.commit(Wish::Settled { durable: false })),
+            );
             assert!(poll_once(&mut second).await.is_none() && poll_once(&mut third).await.is_none());
             round.end(Ok(()));
             assert_eq!(first.await, Ok(()));
@@ -138,7 +173,7 @@ mod tests {
             round.end(Err(nix::libc::ENOSPC));
             assert_eq!((second.await, third.await), (Err(nix::libc::ENOSPC), Err(nix::libc::ENOSPC)));
             requests.close();
-            assert_eq!(requests.commit(true).await, Err(nix::libc::ESHUTDOWN));
+            assert_eq!(requests.commit(Wish::Durable).await, Err(nix::libc::ESHUTDOWN));
         });
     }
 

@@ -1,14 +1,15 @@
 //! A checkpoint in the making: changes in the order in which they came, and where to find the newest of each object.
 //!
 //! A change is appended when an object that changed has to leave memory, or when the checkpoint comes round. Nothing
-//! of it counts before the file is renamed; until it has been applied the native files are behind, and objects are
-//! read from here.
+//! of it counts before it is committed (`log.rs`); until it has been applied the native files are behind, and objects
+//! are read from here.
 
 use super::key::{self, Kind};
-use kddm_object::ObjectKey;
+use kddm_object::{ObjectKey, SetId};
 use kddm_rdma::Disk;
 use kdfs_format::batch::{BATCH_HEADER_SIZE, BatchHeader, Change, RecordHeader};
-use kdfs_format::{PAGE_SIZE, paths};
+use kdfs_format::sets::INODE_SET;
+use kdfs_format::{FileType, INODE_SIZE, Inode, PAGE_SIZE};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,10 +20,11 @@ const BUFFER: usize = 256 << 10;
 const FULL: [usize; 2] = [4 << 20, 64 << 20];
 
 /// Changes that are not in the native files yet.
+#[derive(Clone)]
 pub(crate) struct Layer {
-    directory: PathBuf,
-    /// The file, whose header is not written yet.
+    /// The file, and where in it the header has its place.
     path: PathBuf,
+    base: u64,
     /// What follows the first `flushed` bytes of the file.
     buffer: Vec<u8>,
     flushed: u64,
@@ -30,7 +32,6 @@ pub(crate) struct Layer {
     enough: usize,
     records: u64,
     content: crc32fast::Hasher,
-    durable: bool,
     /// Where the newest bytes of an object begin.
     newest: BTreeMap<ObjectKey, u64>,
     /// Files (local ids) whose pages from this one on are gone, unless they are in `newest`.
@@ -51,17 +52,16 @@ pub(crate) enum Known {
 }
 
 impl Layer {
-    /// An empty one for the partition in `directory`.
-    pub fn new(directory: &Path) -> Layer {
+    /// An empty one, for the file of that name.
+    pub fn new(path: PathBuf) -> Layer {
         Layer {
-            directory: directory.to_owned(),
-            path: directory.join(paths::BATCH_NEW),
+            path,
+            base: 0,
             buffer: Vec::new(),
             flushed: BATCH_HEADER_SIZE as u64,
             enough: BUFFER,
             records: 0,
             content: crc32fast::Hasher::new(),
-            durable: false,
             newest: BTreeMap::new(),
             cut: HashMap::new(),
             removed: HashSet::new(),
@@ -72,7 +72,11 @@ impl Layer {
         self.records == 0
     }
 
-    /// Bytes of the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes of it, with the header.
     pub fn length(&self) -> u64 {
         self.flushed + self.buffer.len() as u64
     }
@@ -102,7 +106,7 @@ impl Layer {
             into.copy_from_slice(&self.buffer[start..start + into.len()]);
             return Ok(());
         }
-        match disk.read_at(&self.path, place, into)? {
+        match disk.read_at(&self.path, self.base + place, into)? {
             found if found == into.len() => Ok(()),
             _ => Err(io::Error::other("a checkpoint that is being applied was cut by somebody")),
         }
@@ -154,47 +158,33 @@ impl Layer {
         Ok(())
     }
 
-    /// Writes what there is so far, durable, so that the commit has less to do.
-    pub fn prepare(&mut self, disk: &dyn Disk) -> io::Result<()> {
-        self.flush(disk)?;
-        if self.flushed > BATCH_HEADER_SIZE as u64 { disk.sync_file(&self.path) } else { Ok(()) }
+    /// The whole of it, for a file in which others stand before it; `None` if a part has left memory.
+    pub fn image(&self, partition: [u8; 16], number: u64) -> Option<Vec<u8>> {
+        let header = self.header(partition, number);
+        self.is_in_memory().then(|| [&header.sealed(), &self.buffer[..]].concat())
     }
 
-    /// Writes what is left and the header, and commits it all by the rename. On an error nothing has changed, and it
-    /// can be tried again.
-    pub fn commit(
-        &mut self,
-        disk: &dyn Disk,
-        partition: [u8; 16],
-        number: u64,
-        durable: bool,
-    ) -> io::Result<()> {
-        self.flush(disk)?;
-        let length = self.flushed - BATCH_HEADER_SIZE as u64;
-        let header =
-            BatchHeader::new(partition, number, length, self.records, self.content.clone().finalize());
-        disk.write_at(&self.path, 0, &header.sealed())?;
-        if durable {
-            disk.sync_file(&self.path)?;
-        }
-        let committed = self.directory.join(paths::BATCH);
-        disk.rename(&self.path, &committed)?;
-        self.path = committed;
-        self.durable = durable;
-        if durable {
-            disk.sync_directory(&self.directory)?;
-        }
-        Ok(())
+    /// Writes what is left and the header, so that the file is a whole checkpoint. It can be tried again.
+    pub fn complete(&self, disk: &dyn Disk, partition: [u8; 16], number: u64) -> io::Result<()> {
+        self.write_buffer(disk)?;
+        disk.write_at(&self.path, 0, &self.header(partition, number).sealed())
     }
 
-    /// Whether it was committed to survive the loss of power.
-    pub fn is_durable(&self) -> bool {
-        self.durable
+    /// It stands there now, all of it.
+    pub fn moved(mut self, path: PathBuf, base: u64) -> Layer {
+        (self.path, self.base, self.flushed) = (path, base, self.length());
+        self.buffer = Vec::new();
+        self
     }
 
-    /// Whether the rename has happened.
-    pub fn is_committed(&self) -> bool {
-        self.path.ends_with(paths::BATCH)
+    /// Whether nothing of it is in the file.
+    pub fn is_in_memory(&self) -> bool {
+        self.flushed == BATCH_HEADER_SIZE as u64
+    }
+
+    fn header(&self, partition: [u8; 16], number: u64) -> BatchHeader {
+        let length = self.length() - BATCH_HEADER_SIZE as u64;
+        BatchHeader::new(partition, number, length, self.records, self.content.clone().finalize())
     }
 
     /// The same changes without those that later ones have made void, all in memory; whatever of them was in the
@@ -206,25 +196,62 @@ impl Layer {
         Ok(layer)
     }
 
-    /// As [`Layer::compacted`], and pages of files in a layer of their own.
+    /// As [`Layer::compacted`], and pages of files in a layer of their own. The target of a symbolic link goes with its
+    /// inode: there is no link without one.
     pub fn without_pages(&self, disk: &dyn Disk) -> io::Result<(Layer, Layer)> {
-        let (mut others, mut pages) = (self.removals(disk)?, Layer::new(&self.directory));
+        let (mut others, mut pages) = (self.removals(disk)?, Layer::new(self.path.clone()));
         for (&key, &place) in &self.newest {
-            let layer = if key::kind(key) == Kind::File { &mut pages } else { &mut others };
+            let can_wait = key::kind(key) == Kind::File && !self.is_symlink(disk, key::inode(key))?;
+            let layer = if can_wait { &mut pages } else { &mut others };
             layer.copy(disk, self, key, place)?;
         }
         self.leave_file(disk)?;
         Ok((others, pages))
     }
 
-    /// Takes over the objects of another layer, in memory.
-    pub fn absorb(&mut self, disk: &dyn Disk, other: &Layer) -> io::Result<()> {
-        other.newest.iter().try_for_each(|(&key, &place)| self.copy(disk, other, key, place))
+    /// Whether a symbolic link of that number has its attributes here.
+    pub fn is_symlink(&self, disk: &dyn Disk, inode: u32) -> io::Result<bool> {
+        let key = ObjectKey::new(SetId(INODE_SET), inode);
+        let Known::Here(place) = self.find(key) else { return Ok(false) };
+        let mut bytes = [0; INODE_SIZE];
+        self.read(disk, place, &mut bytes)?;
+        Ok(Inode::of(&bytes).is_ok_and(|inode| inode.file_type() == FileType::Symlink))
+    }
+
+    /// These changes and those of a layer that came after, as [`Layer::compacted`].
+    pub fn followed_by(&self, disk: &dyn Disk, newer: &Layer) -> io::Result<Layer> {
+        let mut both = self.compacted(disk)?;
+        both.enough = usize::MAX;
+        for &local in &newer.removed {
+            both.push(disk, Change::Remove { local }, &[], true)?;
+            both.cut.remove(&local);
+            both.removed.insert(local);
+        }
+        for (&local, &page) in &newer.cut {
+            both.push(disk, Change::Truncate { local, page }, &[], true)?;
+            let first = both.cut.entry(local).or_insert(page);
+            *first = page.min(*first);
+        }
+        both.newest.retain(|&key, _| newer.find(key) != Known::Gone);
+        both.absorb(disk, newer)?;
+        newer.leave_file(disk)?;
+        Ok(both)
+    }
+
+    /// Takes over the objects of another layer of which nothing newer is known here, in memory.
+    pub fn put_under(&mut self, disk: &dyn Disk, other: &Layer) -> io::Result<()> {
+        let old = other.newest.iter().filter(|(key, _)| self.find(**key) == Known::Nothing);
+        let old: Vec<(ObjectKey, u64)> = old.map(|(&key, &place)| (key, place)).collect();
+        old.into_iter().try_for_each(|(key, place)| self.copy(disk, other, key, place))
     }
 
     /// The objects whose bytes are here.
     pub fn keys(&self) -> impl Iterator<Item = ObjectKey> {
         self.newest.keys().copied()
+    }
+
+    fn absorb(&mut self, disk: &dyn Disk, other: &Layer) -> io::Result<()> {
+        other.newest.iter().try_for_each(|(&key, &place)| self.copy(disk, other, key, place))
     }
 
     fn copy(&mut self, disk: &dyn Disk, from: &Layer, key: ObjectKey, place: u64) -> io::Result<()> {
@@ -238,7 +265,7 @@ impl Layer {
 
     /// A layer that only removes, what this one does.
     fn removals(&self, disk: &dyn Disk) -> io::Result<Layer> {
-        let mut layer = Layer::new(&self.directory);
+        let mut layer = Layer::new(self.path.clone());
         layer.cut.clone_from(&self.cut);
         layer.removed.clone_from(&self.removed);
         layer.enough = usize::MAX;
@@ -284,18 +311,21 @@ impl Layer {
     }
 
     fn flush(&mut self, disk: &dyn Disk) -> io::Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        if let Err(error) = disk.write_at(&self.path, self.flushed, &self.buffer) {
-            // What there was room for is of no use: others may need it.
-            disk.set_length(&self.path, self.flushed).ok();
-            return Err(error);
-        }
+        self.write_buffer(disk)?;
         self.flushed += self.buffer.len() as u64;
         self.buffer.clear();
         self.enough = BUFFER;
         Ok(())
+    }
+
+    fn write_buffer(&self, disk: &dyn Disk) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        disk.write_at(&self.path, self.flushed, &self.buffer).inspect_err(|_| {
+            // What there was room for is of no use: others may need it.
+            disk.set_length(&self.path, self.flushed).ok();
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The IO linker of inodes, directories, files and bitmaps, and of requests for durability.
 
 use super::device::Device;
-use super::driver::Requests;
+use super::driver::{Requests, Wish};
 use super::key::{self, Kind};
 use kddm_object::ObjectKey;
 use kddm_rdma::{Inserted, IoLinker};
@@ -23,7 +23,7 @@ impl IoLinker for Linker {
 
     fn insert_object(&self, key: ObjectKey, bytes: &mut [u8]) -> io::Result<Inserted> {
         if key::kind(key) == Kind::Commit {
-            futures_lite::future::block_on(self.requests.commit(true))
+            futures_lite::future::block_on(self.requests.commit(Wish::Durable))
                 .map_err(io::Error::from_raw_os_error)?;
             return Ok(Inserted::Filled);
         }

@@ -1,17 +1,15 @@
 //! The native files of a partition: one method for each thing that is done to them.
 
+use super::touched::Touched;
 use kddm_rdma::Host;
 use kddm_rdma::host::{Disk, disk::DiskSpace};
 use kdfs_format::{INODE_SIZE, Inode, PAGE_SIZE, SUPERBLOCK_SIZE, UnverifiedInode, paths};
 use parking_lot::{Mutex, RwLock};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// So many files are made durable one by one; more than that together.
-const TOUCHED: usize = 48;
 
 /// A partition's directory.
 pub(crate) struct Native {
@@ -20,50 +18,28 @@ pub(crate) struct Native {
     node: u8,
     /// Held while bytes of files are written in place, other than by applying a checkpoint.
     pub direct: RwLock<()>,
-    touched: Mutex<Touched>,
+    /// What has to be durable before the next durable checkpoint is committed.
+    owed: Touched,
+    /// What has to be durable before the checkpoints that are being applied are removed.
+    applied: Touched,
     /// Inodes whose native directory has no `.meta` yet, so that its name is still to be made durable.
     nameless: Mutex<HashSet<u32>>,
     old_checkpoint: AtomicBool,
 }
 
-/// What was written since it was last made durable.
-#[derive(Debug, Default)]
-enum Touched {
-    #[default]
-    Nothing,
-    /// These files, and the names in these directories.
-    Some { files: BTreeSet<PathBuf>, directories: BTreeSet<PathBuf> },
-    /// More than is worth telling apart.
-    Much,
-}
-
-impl Touched {
-    fn note(&mut self, path: &Path, is_directory: bool) {
-        if let Touched::Nothing = self {
-            *self = Touched::Some { files: BTreeSet::new(), directories: BTreeSet::new() };
-        }
-        let Touched::Some { files, directories } = self else { return };
-        let paths = if is_directory { &mut *directories } else { &mut *files };
-        if !paths.contains(path) {
-            paths.insert(path.to_owned());
-        }
-        if files.len() + directories.len() > TOUCHED {
-            *self = Touched::Much;
-        }
-    }
-
-    fn forget(&mut self, path: &Path) {
-        if let Touched::Some { files, directories } = self {
-            files.retain(|file| !file.starts_with(path));
-            directories.retain(|directory| !directory.starts_with(path));
-        }
-    }
+/// On whose behalf something is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writer {
+    /// Bytes of files, ahead of the checkpoint with their attributes, which must not be durable before them.
+    Ahead,
+    /// A committed checkpoint: until it is removed it says the same.
+    Checkpoint,
 }
 
 impl Native {
     pub fn new(host: Arc<dyn Host>, root: PathBuf, node: u8) -> Native {
-        let (direct, touched, nameless, old_checkpoint) = Default::default();
-        Native { host, root, node, direct, touched, nameless, old_checkpoint }
+        let (direct, owed, applied, nameless, old_checkpoint) = Default::default();
+        Native { host, root, node, direct, owed, applied, nameless, old_checkpoint }
     }
 
     pub fn disk(&self) -> &dyn Disk {
@@ -112,10 +88,9 @@ impl Native {
         let path = self.path(paths::meta(local));
         self.in_directory(local, || self.disk().write_at(&path, 0, bytes))?;
         let is_new = self.nameless.lock().remove(&local);
-        let mut touched = self.touched.lock();
-        touched.note(&path, false);
+        self.applied.file(&path);
         if is_new {
-            touched.note(&self.path(paths::inode_directory(local)), true);
+            self.applied.directory(&self.path(paths::inode_directory(local)));
         }
         Ok(())
     }
@@ -132,10 +107,10 @@ impl Native {
     }
 
     /// Writes pages of `.content`, from `page` on.
-    pub fn write_content(&self, local: u32, page: u32, bytes: &[u8]) -> io::Result<()> {
+    pub fn write_content(&self, local: u32, page: u32, bytes: &[u8], writer: Writer) -> io::Result<()> {
         let path = self.path(paths::content(local));
         self.in_directory(local, || self.disk().write_at(&path, place(page), bytes))?;
-        self.touched.lock().note(&path, false);
+        self.touched(writer).file(&path);
         Ok(())
     }
 
@@ -179,7 +154,7 @@ impl Native {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => return Ok(()),
         }
-        self.touched.lock().note(&path, false);
+        self.applied.file(&path);
         Ok(())
     }
 
@@ -196,10 +171,9 @@ impl Native {
             result => ignore_missing(result)?,
         }
         self.nameless.lock().remove(&local);
-        let mut touched = self.touched.lock();
-        touched.forget(&directory);
+        [&self.owed, &self.applied].into_iter().for_each(|touched| touched.forget(&directory));
         if directory.parent().is_some_and(|range| self.disk().exists(range).unwrap_or(true)) {
-            touched.note(&self.path(paths::range_directory(local)), true);
+            self.applied.directory(&self.path(paths::range_directory(local)));
         }
         Ok(())
     }
@@ -214,26 +188,34 @@ impl Native {
     pub fn write_bitmap(&self, page: u32, bytes: &[u8]) -> io::Result<()> {
         let path = self.path(paths::SUPERBLOCK);
         self.disk().write_at(&path, bitmap_place(page), bytes)?;
-        self.touched.lock().note(&path, false);
+        self.applied.file(&path);
         Ok(())
     }
 
-    /// Makes everything durable that was written so far.
+    /// Makes durable what the next durable checkpoint builds upon.
     pub fn make_durable(&self) -> io::Result<()> {
-        let touched = std::mem::take(&mut *self.touched.lock());
-        let result = match &touched {
-            Touched::Nothing => Ok(()),
-            Touched::Some { files, directories } => {
-                (files.iter().try_for_each(|path| self.disk().sync_file(path)))
-                    .and_then(|()| directories.iter().try_for_each(|path| self.disk().sync_directory(path)))
-            }
-            Touched::Much => self.disk().sync_all(&self.root),
-        };
-        if result.is_err() {
-            // Which of them failed does not matter: next time all of it again.
-            *self.touched.lock() = Touched::Much;
+        self.owed.make_durable(self.disk(), &self.root)
+    }
+
+    /// Makes everything durable that was written so far.
+    pub fn make_all_durable(&self) -> io::Result<()> {
+        // Who is just making a directory has told of it then.
+        drop(self.direct.write());
+        self.applied.make_durable(self.disk(), &self.root)?;
+        self.make_durable()
+    }
+
+    /// A checkpoint that was applied is to be removed though what it says is not durable: the next durable one has to
+    /// see to it.
+    pub fn owe_applied(&self) {
+        self.owed.absorb(&self.applied);
+    }
+
+    fn touched(&self, writer: Writer) -> &Touched {
+        match writer {
+            Writer::Ahead => &self.owed,
+            Writer::Checkpoint => &self.applied,
         }
-        result
     }
 
     /// The removal of an applied checkpoint is not durable: the loss of power may bring it back.
@@ -252,12 +234,12 @@ impl Native {
 
     /// What was written before this server came is not known.
     pub fn touch_everything(&self) {
-        *self.touched.lock() = Touched::Much;
+        self.owed.everything();
     }
 
-    /// Whether [`Native::make_durable`] has anything to do.
+    /// Whether [`Native::make_durable`] has nothing to do.
     pub fn is_durable(&self) -> bool {
-        matches!(*self.touched.lock(), Touched::Nothing)
+        self.owed.is_empty()
     }
 
     /// Does what needs the inode's native directory, which is made if it is missing.
@@ -271,22 +253,24 @@ impl Native {
         }
     }
 
+    /// Both sets are told: bytes that another writer brings later are as lost without the directory.
     fn make_directory(&self, local: u32) -> io::Result<()> {
         let directory = self.path(paths::inode_directory(local));
         let range = self.path(paths::range_directory(local));
         match self.disk().create_directory(&directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 ignore_there(self.disk().create_directory(&range))?;
-                self.touched.lock().note(&self.root, true);
+                [&self.owed, &self.applied].into_iter().for_each(|touched| touched.directory(&self.root));
                 ignore_there(self.disk().create_directory(&directory))?;
             }
             result => ignore_there(result)?,
         }
         self.disk().write_at(&directory.join(paths::CONTENT), 0, &[])?;
         self.nameless.lock().insert(local);
-        let mut touched = self.touched.lock();
-        touched.note(&range, true);
-        touched.note(&directory, true);
+        for touched in [&self.owed, &self.applied] {
+            touched.directory(&range);
+            touched.directory(&directory);
+        }
         Ok(())
     }
 }

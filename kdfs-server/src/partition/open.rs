@@ -7,7 +7,6 @@ use super::native::Native;
 use super::{PartitionConfig, recovery};
 use kddm_rdma::Host;
 use kddm_rdma::host::disk::DiskLock;
-use kdfs_format::batch::BATCH_HEADER_SIZE;
 use kdfs_format::{FormatError, SUPERBLOCK_SIZE, Superblock, UnverifiedSuperblock, paths};
 use std::io;
 use std::sync::Arc;
@@ -47,6 +46,7 @@ pub(crate) fn open(host: &Arc<dyn Host>, config: &PartitionConfig) -> Result<Ope
         );
         recovery::scan(&device).map_err(PartitionError::disk(&config.directory, "cannot be recovered"))?;
     }
+    device.count_taken().map_err(PartitionError::disk(&path, "cannot be read"))?;
     write(&device.native, &superblock).map_err(PartitionError::disk(&path, "cannot be written"))?;
     Ok(Opened { device, superblock, lock })
 }
@@ -97,33 +97,39 @@ fn check(superblock: &Superblock, config: &PartitionConfig) -> Result<(), Partit
     Ok(())
 }
 
-/// Applies a checkpoint that was committed, forgets one that was not. Its number, if there was one.
+/// Applies the checkpoints that were committed, forgets what was not. The number of the last, if there was one.
 fn recover_checkpoint(native: &Native, partition: [u8; 16]) -> Result<Option<u64>, PartitionError> {
     let path = native.path(paths::BATCH);
     let failed = |what| PartitionError::disk(&path, what);
-    let number = match verify(native, partition).map_err(failed("cannot be read"))? {
-        None => None,
-        Some(Ok(header)) => {
-            let number = header.number.get();
-            tracing::warn!(path = %path.display(), number, "a committed checkpoint is applied again");
-            let length = BATCH_HEADER_SIZE as u64 + header.length.get();
+    let found = verify(native, partition).map_err(failed("cannot be read"))?.unwrap_or_default();
+    if let Some(error) = &found.rest {
+        tracing::warn!(path = %path.display(), %error, "an incomplete checkpoint is ignored: nothing of it was promised");
+    }
+    let number = match &found.places[..] {
+        [] if found.rest.is_none() => None,
+        [] => {
+            native.disk().remove_file(&path).map_err(failed("cannot be removed"))?;
+            None
+        }
+        places => {
+            let (number, count) = (found.number, places.len());
+            tracing::warn!(path = %path.display(), number, count, "committed checkpoints are applied again");
             native.touch_everything();
-            apply(native, length, true)
+            apply(native, places)
+                .and_then(|()| native.make_all_durable())
                 .and_then(|()| forget(native))
                 .map_err(failed("a committed checkpoint cannot be applied"))?;
             Some(number)
         }
-        Some(Err(error)) => {
-            tracing::warn!(path = %path.display(), %error, "an incomplete checkpoint is ignored: nothing of it was promised");
-            native.disk().remove_file(&path).map_err(failed("cannot be removed"))?;
-            None
-        }
     };
-    let unfinished = native.path(paths::BATCH_NEW);
-    match native.disk().remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(PartitionError::disk(&unfinished, "cannot be removed")(error))
+    for name in [paths::BATCH_NEW, paths::BATCH_NEXT] {
+        let unfinished = native.path(name);
+        match native.disk().remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(PartitionError::disk(&unfinished, "cannot be removed")(error));
+            }
+            _ => {}
         }
-        _ => Ok(number),
     }
+    Ok(number)
 }

@@ -96,8 +96,10 @@ fn mend_bitmap(device: &Device, findings: &mut Findings) -> io::Result<()> {
             device.sync(key, &bytes)?;
         }
     }
-    device.commit(std::iter::empty(), &Short::new(), true, || true)?;
-    device.settle(true)
+    device.seal(std::iter::empty(), &Short::new(), || true)?;
+    device.commit(true)?;
+    device.settle()?;
+    device.native.make_all_durable()
 }
 
 /// How many bits were wrong.

@@ -8,7 +8,8 @@
 //! 1. *Ahead*: what is dirty goes to the device bit by bit, without caring for consistency: nothing of it counts yet.
 //! 2. *Together*: what has become dirty meanwhile is held all at once, in the global order. An object that turns up
 //!    out of order is only tried for; if that fails, everything is put, and this step begins anew.
-//! 3. *Commit*, if nothing else is dirty now; the holds are put; what was committed goes to the native files.
+//! 3. *Seal*, if nothing else is dirty now: everything is copied, and the holds are put.
+//! 4. *Commit*; who asked is answered. What was committed goes to the native files later.
 
 use super::blocking::blocking;
 use super::device::{Device, Short};
@@ -16,7 +17,8 @@ use super::error::errno;
 use super::key::{self, Kind};
 use kddm_object::{FirstTouch, ObjectKey, SetId};
 use kddm_rdma::{Node, OpError, Options, Shared};
-use kdfs_format::PAGE_SIZE;
+use kdfs_format::sets::INODE_SET;
+use kdfs_format::{FileType, Inode, PAGE_SIZE};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
@@ -24,6 +26,8 @@ use std::time::Duration;
 
 /// Objects held at a time while writing ahead.
 const CHUNK: usize = 64;
+/// So few dirty pages of files go into a durable checkpoint, which is then all that has to be made durable.
+const TOGETHER: usize = 16;
 /// So few dirty objects are not worth writing ahead.
 const FEW: usize = 32;
 /// Rounds of writing ahead.
@@ -40,34 +44,30 @@ pub(crate) struct Checkpointer {
 }
 
 impl Checkpointer {
-    /// Commits everything that was put before this call, and brings it to the native files. False if there was
-    /// nothing to do.
+    /// Commits everything that was put before this call. False if there was nothing to do.
     pub async fn run(&self, durable: bool) -> Result<bool, i32> {
         let dirty = self.node.dirty().into_iter().any(|key| key::kind(key) != Kind::Other);
-        if !dirty && self.device.is_settled(durable) {
+        if !dirty && self.device.is_committed(durable) {
             return Ok(false);
         }
-        let mut short = self.write_ahead().await?;
-        if durable {
-            let device = self.device.clone();
-            self.blocking(move || device.prepare()).await?;
-        }
-        let committed = self.commit(durable).await;
+        let mut short = self.write_ahead(durable).await?;
+        short.extend(self.seal(durable).await?);
         let device = self.device.clone();
-        // Also if it did not fit: what has been committed may make the room.
-        self.blocking(move || {
-            device.settle(durable)?;
-            device.native.take_reserve()
-        })
-        .await?;
-        short.extend(committed?);
+        let committed = self.blocking(move || device.commit(durable)).await;
+        if committed == Err(nix::libc::ENOSPC) {
+            // What has been committed may make the room.
+            let device = self.device.clone();
+            self.blocking(move || device.settle()).await?;
+        }
+        committed?;
         if short.is_empty() { Ok(true) } else { Err(nix::libc::ENOSPC) }
     }
 
-    async fn write_ahead(&self) -> Result<Short, i32> {
+    async fn write_ahead(&self, durable: bool) -> Result<Short, i32> {
         let mut short = Short::new();
         for _ in 0..ROUNDS {
-            short = self.write_pages(&self.dirty(|kind| kind == Kind::File)).await?;
+            let pages = self.dirty(|kind| kind == Kind::File);
+            short = self.write_pages(&pages, durable && pages.len() <= TOGETHER).await?;
             let metadata = self.dirty(Kind::is_metadata);
             if metadata.len() <= FEW {
                 break;
@@ -82,18 +82,19 @@ impl Checkpointer {
         Ok(short)
     }
 
-    /// Writes pages of files, neighbours together. `pages` ascend. Those for which there is no room stay dirty.
-    async fn write_pages(&self, pages: &[ObjectKey]) -> Result<Short, i32> {
+    /// Writes pages of files, neighbours at once; `together`: into the checkpoint. `pages` ascend. Those for which there is
+    /// no room stay dirty.
+    async fn write_pages(&self, pages: &[ObjectKey], together: bool) -> Result<Short, i32> {
         let mut short = Short::new();
         for chunk in pages.chunks(CHUNK) {
-            let written = self.write(chunk, |device, held| {
+            let written = self.write(chunk, move |device, held| {
                 let follows = |a: &Shared, b: &Shared| {
                     a.key().set == b.key().set && a.key().object.checked_add(1) == Some(b.key().object)
                 };
                 for run in held.chunk_by(follows) {
                     let mut bytes = Vec::with_capacity(run.len() * PAGE_SIZE);
                     run.iter().for_each(|page| bytes.extend_from_slice(page));
-                    device.sync_pages(run[0].key(), &bytes)?;
+                    device.sync_pages(run[0].key(), &bytes, together)?;
                 }
                 Ok(())
             });
@@ -124,14 +125,14 @@ impl Checkpointer {
         Ok(())
     }
 
-    /// Holds everything that is dirty, and commits it together with what was written ahead; files for whose bytes
-    /// there is no room as far as these go.
-    async fn commit(&self, durable: bool) -> Result<Short, i32> {
+    /// Holds everything that is dirty, and seals it together with what was written ahead; files for whose bytes there is no
+    /// room as far as these go.
+    async fn seal(&self, durable: bool) -> Result<Short, i32> {
         let mut attempts = 0;
         let mut left_out = LeftOut::default();
         let mut held = Held::new();
         loop {
-            let Some(short) = self.hold_missing(&mut held, &mut left_out).await? else {
+            let Some(short) = self.hold_missing(&mut held, &mut left_out, durable).await? else {
                 held.clear();
                 attempts += 1;
                 if attempts % PATIENCE == 0 {
@@ -140,10 +141,9 @@ impl Checkpointer {
                 }
                 continue;
             };
-            let committed;
-            (held, committed) =
-                self.try_commit(held, left_out.unreachable.clone(), short.clone(), durable).await?;
-            if committed {
+            let sealed;
+            (held, sealed) = self.try_seal(held, left_out.unreachable.clone(), short.clone()).await?;
+            if sealed {
                 held.values().for_each(|hold| self.node.cleaned(hold));
                 return Ok(short);
             }
@@ -152,7 +152,12 @@ impl Checkpointer {
 
     /// Takes what is dirty and not held, and writes the pages of all files whose attributes will be committed, so that
     /// those never run ahead of the bytes. `None` if something would have to be waited for out of order.
-    async fn hold_missing(&self, held: &mut Held, left_out: &mut LeftOut) -> Result<Option<Short>, i32> {
+    async fn hold_missing(
+        &self,
+        held: &mut Held,
+        left_out: &mut LeftOut,
+        durable: bool,
+    ) -> Result<Option<Short>, i32> {
         for key in self.dirty(Kind::is_metadata) {
             let order = key::order(key);
             if held.contains_key(&order) || left_out.unreachable.contains(&key) {
@@ -174,15 +179,28 @@ impl Checkpointer {
         let inodes: BTreeSet<u32> = held.values().map(|hold| key::inode(hold.key())).collect();
         let mut pages = self.dirty(|kind| kind == Kind::File);
         pages.retain(|key| inodes.contains(&key::inode(*key)) || self.device.has_taken(key::inode(*key)));
-        self.write_pages(&pages).await.map(Some)
+        let together = durable && pages.len() <= TOGETHER;
+        let (targets, pages): (Vec<_>, Vec<_>) =
+            pages.into_iter().partition(|key| self.is_of_symlink(*key, held));
+        self.write_pages(&targets, true).await?;
+        self.write_pages(&pages, together).await.map(Some)
     }
 
-    async fn try_commit(
+    /// Whether this is the target of a symbolic link that is to be committed.
+    fn is_of_symlink(&self, page: ObjectKey, held: &Held) -> bool {
+        let inode = ObjectKey::new(SetId(INODE_SET), key::inode(page));
+        match held.get(&key::order(inode)).map(|hold| Inode::of(hold)) {
+            Some(inode) => inode.is_ok_and(|inode| inode.file_type() == FileType::Symlink),
+            // One that cannot be read is no reason to treat it as such: the commit will say what is wrong.
+            None => self.device.has_taken_symlink(inode.object).unwrap_or(false),
+        }
+    }
+
+    async fn try_seal(
         &self,
         held: Held,
         unreachable: BTreeSet<ObjectKey>,
         short: Short,
-        durable: bool,
     ) -> Result<(Held, bool), i32> {
         let (device, node) = (self.device.clone(), self.node.clone());
         self.blocking(move || {
@@ -192,8 +210,8 @@ impl Checkpointer {
                 node.dirty().iter().all(|key| !key::kind(*key).is_metadata() || known(key))
             };
             let objects = held.values().map(|hold| (hold.key(), &**hold));
-            let committed = device.commit(objects, &short, durable, is_complete)?;
-            Ok((held, committed))
+            let sealed = device.seal(objects, &short, is_complete)?;
+            Ok((held, sealed))
         })
         .await
     }

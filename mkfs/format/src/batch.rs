@@ -6,7 +6,7 @@
 //!
 //! Records are applied in the order in which they stand; each is a [`RecordHeader`] and its bytes. The file is
 //! written under the name [`paths::BATCH_NEW`](crate::paths::BATCH_NEW) and committed by renaming it to
-//! [`paths::BATCH`](crate::paths::BATCH). Applying it twice is the same as applying it once.
+//! [`paths::BATCH`](crate::paths::BATCH), where others may follow it. Applying it twice is the same as applying it once.
 
 use crate::layout::assert_layout;
 use crate::{FormatError, INODE_SIZE, PAGE_SIZE, sets};

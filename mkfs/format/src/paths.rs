@@ -3,8 +3,9 @@
 //! ```text
 //! ...                     superblock and inode bitmap
 //! ....journal             place of the journal (not written yet)
-//! ....batch               a checkpoint that has been committed and is being applied
+//! ....batch               checkpoints that have been committed and are being applied
 //! ....batch.new           a checkpoint that has not been committed
+//! ....batch.next          the one after it
 //! ....reserve             room for a checkpoint that removes files of a full partition
 //! 0-99/1/.meta            an inode: 0-99 holds the local ids 0 to 99
 //! 0-99/1/.content         its bytes
@@ -14,10 +15,12 @@
 pub const SUPERBLOCK: &str = "...";
 /// Kept free for the journal.
 pub const JOURNAL: &str = "....journal";
-/// A committed checkpoint.
+/// Committed checkpoints, one after the other.
 pub const BATCH: &str = "....batch";
 /// A checkpoint on its way.
 pub const BATCH_NEW: &str = "....batch.new";
+/// Another one, that began while that one was being committed.
+pub const BATCH_NEXT: &str = "....batch.next";
 /// Room for a checkpoint when there is none elsewhere.
 pub const RESERVE: &str = "....reserve";
 /// An inode's attributes, in its directory.

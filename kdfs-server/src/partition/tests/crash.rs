@@ -11,6 +11,8 @@ use kdfs_format::directory::{self, PageId};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
 /// A generator of numbers from a seed (splitmix64).
@@ -70,10 +72,35 @@ fn directory_page(files: &Files) -> Vec<u8> {
     bytes
 }
 
-fn run(seed: u64, durable: bool) -> History {
-    let mut dice = Dice(seed);
+/// When committed checkpoints are brought to the native files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settling {
+    /// Now and then, between checkpoints.
+    Between,
+    /// All the time, on a thread of its own: what a seed does then is not always the same.
+    Beside,
+}
+
+fn run(seed: u64, durable: bool, settling: Settling) -> History {
     let disk = MemoryDisk::new(formatted());
     let partition = open(&disk).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        if settling == Settling::Beside {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    partition.device.settle().unwrap();
+                }
+            });
+        }
+        let history = catch_unwind(AssertUnwindSafe(|| change(seed, durable, settling, &disk, &partition)));
+        done.store(true, Ordering::Relaxed);
+        history.unwrap_or_else(|panic| resume_unwind(panic))
+    })
+}
+
+fn change(seed: u64, durable: bool, settling: Settling, disk: &MemoryDisk, partition: &Partition) -> History {
+    let mut dice = Dice(seed);
     let device = &partition.device;
     let mut files = Files::new();
     let mut history = History {
@@ -124,16 +151,14 @@ fn run(seed: u64, durable: bool) -> History {
                 }
             }
         }
-        if durable && dice.below(2) == 0 {
-            device.prepare().unwrap();
-        }
-        assert!(try_commit(&partition, &files, durable).unwrap());
+        try_commit(partition, &files, durable).unwrap();
         history.states.push(files.clone());
-        // Whoever brings it to the files, and whether that is asked to be durable, changes nothing any more.
+        // When it is brought to the files, with others or alone, changes nothing any more.
         history.acknowledged.push((disk.moment(), history.states.len() - 1));
-        device.settle(durable && dice.below(2) == 0).unwrap();
-        history.acknowledged.push((disk.moment(), history.states.len() - 1));
-        check(&partition, &files, &history, true).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
+        if settling == Settling::Between && dice.below(3) == 0 {
+            assert!(device.settle().unwrap());
+        }
+        check(partition, &files, &history, true).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
     }
     history.steps = disk.steps();
     history
@@ -141,11 +166,11 @@ fn run(seed: u64, durable: bool) -> History {
 
 /// A checkpoint with all metadata.
 fn commit(partition: &Partition, files: &Files, durable: bool) {
-    assert!(try_commit(partition, files, durable).unwrap());
-    partition.device.settle(durable).unwrap();
+    try_commit(partition, files, durable).unwrap();
+    partition.device.settle().unwrap();
 }
 
-pub fn try_commit(partition: &Partition, files: &Files, durable: bool) -> io::Result<bool> {
+pub fn try_commit(partition: &Partition, files: &Files, durable: bool) -> io::Result<()> {
     let device = &partition.device;
     let mut bitmap = vec![0; PAGE_SIZE];
     let page = BitmapPage::of_mut(&mut bitmap, bitmap_key().object).unwrap();
@@ -159,7 +184,8 @@ pub fn try_commit(partition: &Partition, files: &Files, durable: bool) -> io::Re
         held.push((inode_key(local), inode.bytes().to_vec()));
     }
     let held = held.iter().map(|(key, bytes)| (*key, &bytes[..]));
-    device.commit(held, &Short::new(), durable, || true)
+    assert!(device.seal(held, &Short::new(), || true).unwrap());
+    device.commit(durable)
 }
 
 /// The files that the metadata of a partition says there are, with no pages.
@@ -236,8 +262,8 @@ fn recover(image: Image, history: &History, moment: usize, when: &str) {
 }
 
 /// The number of crashes that were tried.
-fn crash_everywhere(seed: u64, durable: bool, power_fails: bool) -> usize {
-    let history = run(seed, durable);
+fn crash_everywhere(seed: u64, durable: bool, settling: Settling, power_fails: bool) -> usize {
+    let history = run(seed, durable, settling);
     let mut image = formatted();
     let mut dice = Dice(seed ^ 0xdead);
     let mut crashes = 0;
@@ -265,29 +291,41 @@ fn crash_everywhere(seed: u64, durable: bool, power_fails: bool) -> usize {
 }
 
 /// `KDFS_SEED=7` runs that seed alone.
-fn seeds(count: u64) -> std::ops::Range<u64> {
+fn seeds(first: u64, count: u64) -> std::ops::Range<u64> {
     match std::env::var("KDFS_SEED").ok().and_then(|seed| seed.parse().ok()) {
         Some(seed) => seed..seed + 1,
-        None => 0..count,
+        None => first..first + count,
     }
+}
+
+fn crash_all(seeds: std::ops::Range<u64>, durable: bool, settling: Settling, power_fails: bool) {
+    let crashes: usize = seeds.map(|seed| crash_everywhere(seed, durable, settling, power_fails)).sum();
+    assert!(crashes > 50, "{crashes} crashes are no test");
 }
 
 #[test]
 fn killed_at_any_write_a_checkpoint_is_there_or_missing() {
-    let crashes: usize = seeds(20).map(|seed| crash_everywhere(seed, false, false)).sum();
-    assert!(crashes > 50, "{crashes} crashes are no test");
+    crash_all(seeds(0, 20), false, Settling::Between, false);
 }
 
 #[test]
 fn killed_at_any_write_of_a_durable_checkpoint() {
-    let crashes: usize = seeds(10).map(|seed| crash_everywhere(seed + 1000, true, false)).sum();
-    assert!(crashes > 50, "{crashes} crashes are no test");
+    crash_all(seeds(1000, 10), true, Settling::Between, false);
+}
+
+#[test]
+fn killed_while_one_checkpoint_is_applied_and_the_next_is_committed() {
+    crash_all(seeds(2000, 10), true, Settling::Beside, false);
 }
 
 #[test]
 fn without_power_what_was_acknowledged_is_there() {
-    let crashes: usize = seeds(12).map(|seed| crash_everywhere(seed + 2000, true, true)).sum();
-    assert!(crashes > 50, "{crashes} crashes are no test");
+    crash_all(seeds(3000, 12), true, Settling::Between, true);
+}
+
+#[test]
+fn without_power_while_one_checkpoint_is_applied_and_the_next_is_committed() {
+    crash_all(seeds(4000, 12), true, Settling::Beside, true);
 }
 
 #[test]
@@ -304,8 +342,8 @@ fn an_applied_checkpoint_does_not_come_back_over_newer_bytes() {
     files.insert(2, File { generation: 5, pages: vec![2] });
     device.sync(key, &page(2)).unwrap();
     commit(&partition, &files, false);
-    assert!(device.commit(std::iter::empty(), &Short::new(), true, || true).unwrap());
-    device.settle(true).unwrap();
+    assert!(device.seal(std::iter::empty(), &Short::new(), || true).unwrap());
+    device.commit(true).unwrap();
     let partition = open(&MemoryDisk::new(disk.image().without_power(|| false))).unwrap();
     let mut bytes = vec![0; PAGE_SIZE];
     partition.device.insert(key, &mut bytes).unwrap();

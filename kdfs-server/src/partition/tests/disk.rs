@@ -24,6 +24,13 @@ pub enum Step {
     SyncAll,
 }
 
+impl Step {
+    /// Whether it asks for durability.
+    pub fn is_sync(&self) -> bool {
+        matches!(self, Step::SyncFile(_) | Step::SyncDirectory(_) | Step::SyncAll)
+    }
+}
+
 /// What a name leads to, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Named {

@@ -117,8 +117,8 @@ fn bytes_in_a_checkpoint_that_does_not_fit_wait_for_its_removals() {
         Files::from([(2, File { generation, pages: vec![stamp; 300] })])
     };
     let files = written(5, 1);
-    assert!(try_commit(&partition, &files, true).unwrap());
-    device.settle(true).unwrap();
+    try_commit(&partition, &files, true).unwrap();
+    device.settle().unwrap();
     device.native.take_reserve().unwrap();
     disk.fill();
     device.remove(inode_key(2)).unwrap();
@@ -129,11 +129,11 @@ fn bytes_in_a_checkpoint_that_does_not_fit_wait_for_its_removals() {
     let inode = read_inode(&crashed, 2).unwrap();
     assert_eq!((inode.generation.get(), inode.size.get()), (6, 0));
 
-    device.settle(true).unwrap();
+    device.settle().unwrap();
     // Bytes and their copy in the checkpoint.
     disk.set_capacity(4 << 20);
-    assert!(try_commit(&partition, &files, true).unwrap());
-    device.settle(true).unwrap();
+    try_commit(&partition, &files, true).unwrap();
+    device.settle().unwrap();
     let crashed = open(&MemoryDisk::new(disk.image().without_power(|| false))).unwrap();
     let mut bytes = vec![0; 4096];
     for at in 0..300 {

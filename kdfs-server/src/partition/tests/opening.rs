@@ -118,8 +118,9 @@ fn one_damaged_inode_harms_no_other() {
     for local in [2, 3] {
         partition.device.sync(inode_key(local), file(local, 5, 0).bytes()).unwrap();
     }
-    partition.device.commit(std::iter::empty(), &Default::default(), false, || true).unwrap();
-    partition.device.settle(false).unwrap();
+    partition.device.seal(std::iter::empty(), &Default::default(), || true).unwrap();
+    partition.device.commit(false).unwrap();
+    partition.device.settle().unwrap();
     partition.close().unwrap();
     disk.write_at(&root().join(paths::meta(2)), 30, b"?").unwrap();
 

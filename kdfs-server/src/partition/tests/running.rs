@@ -4,13 +4,15 @@ use super::disk::{Image, MemoryDisk, Step};
 use super::whole;
 use super::world::{config, formatted, open, root};
 use crate::partition::Partition;
+use crate::partition::native::Writer;
 use futures_lite::future::{block_on, or, try_zip};
 use kddm_cluster::{ClusterId, Key};
 use kddm_fabric::tcp::{Greeting, Tcp, TcpConfig};
 use kddm_memory::{Arena, ArenaConfig};
 use kddm_rdma::{BoxFuture, Disk, Host, Job, LinuxHost, Node, NodeConfig};
 use kdfs_fs::{Access, Caller, Changes, Errno, FileId, FileSystem, FsConfig, RenameMode};
-use std::sync::Arc;
+use parking_lot::Mutex;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 /// Linux, but for its disk.
@@ -160,7 +162,7 @@ fn the_content_of_a_file_ends_where_the_file_does() {
     assert_eq!(server.disk.image().contents()[&content], b"help");
     // What was written ahead of its attributes is not cut off with the zeros of an older size.
     let native = &server.partition.device.native;
-    native.write_content(2, 0, &[b"help, ahead".as_slice(), &[0; 4085]].concat()).unwrap();
+    native.write_content(2, 0, &[b"help, ahead".as_slice(), &[0; 4085]].concat(), Writer::Ahead).unwrap();
     native.trim(2, 4).unwrap();
     assert_eq!(server.disk.length(&content).unwrap(), 4096);
 }
@@ -185,6 +187,66 @@ fn what_fsync_acknowledged_survives_the_loss_of_power() {
     assert_eq!(bytes_of(&server.disk.image().without_power(|| false), "/durable").unwrap(), expected);
 }
 
+/// Who asks for durability waits for the checkpoint and for nothing else: not for the bytes in their places, nor for the
+/// native files of what was asked before.
+#[test]
+fn fsync_ends_when_the_checkpoint_is_durable() {
+    let server = Server::start(formatted(), ARENA);
+    block_on(server.partition.commit(true)).unwrap();
+    // Nobody brings anything to the native files now.
+    let settling = server.partition.device.settling.lock();
+    let begin = server.disk.moment();
+    for number in 0..5 {
+        let (name, before) = (format!("f{number}"), server.disk.moment());
+        let file = server.file(&name);
+        server.write(file, 0, &[number + 1; 4096]);
+        block_on(server.fs.fsync(file)).unwrap();
+        let syncs = server.disk.steps()[before..].iter().filter(|step| step.is_sync()).count();
+        // The first makes the log, and its name.
+        assert_eq!(syncs, if number == 0 { 2 } else { 1 }, "{:?}", &server.disk.steps()[before..]);
+        let image = server.disk.image().without_power(|| false);
+        assert_eq!(bytes_of(&image, &format!("/{name}")).unwrap(), [number + 1; 4096]);
+    }
+    let elsewhere =
+        |step: &Step| matches!(step, Step::Write(path, ..) if !path.to_string_lossy().contains("batch"));
+    let early: Vec<_> = server.disk.steps()[begin..].iter().filter(|step| elsewhere(step)).cloned().collect();
+    assert!(early.is_empty(), "{early:?}");
+    drop(settling);
+    assert_eq!(bytes_of(&server.stop(), "/f4").unwrap(), [5; 4096]);
+}
+
+/// The disk is asked to make a checkpoint durable, and does not answer: files can be read and changed meanwhile.
+#[test]
+fn holds_are_not_kept_while_a_checkpoint_is_made_durable() {
+    let server = Server::start(formatted(), ARENA);
+    let file = server.file("a");
+    server.write(file, 0, b"first");
+    let (reached, at_disk) = mpsc::channel();
+    let (go_on, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new((reached, gate));
+    server.disk.watch(move |step| {
+        if matches!(step, Step::SyncFile(path) if path.to_string_lossy().contains("batch")) {
+            let gate = gate.lock();
+            // The test has ended: nobody waits.
+            gate.0.send(()).and_then(|()| gate.1.recv().map_err(|_| mpsc::SendError(()))).ok();
+        }
+    });
+    std::thread::scope(|scope| {
+        let fsync = scope.spawn(|| block_on(server.fs.fsync(file)));
+        at_disk.recv().unwrap();
+        server.write(file, 0, b"other");
+        server.file("b");
+        let mut read = [0; 5];
+        assert_eq!(block_on(server.fs.read(file, 0, &mut read)), Ok(5));
+        assert_eq!(&read, b"other");
+        drop(go_on);
+        fsync.join().unwrap().unwrap();
+    });
+    server.disk.watch(|_| {});
+    let image = server.stop();
+    assert_eq!(bytes_of(&image, "/a").unwrap(), b"other");
+}
+
 #[test]
 fn many_fsyncs_at_a_time_share_checkpoints() {
     let server = Server::start(formatted(), ARENA);
@@ -200,7 +262,8 @@ fn many_fsyncs_at_a_time_share_checkpoints() {
         }
     });
     let steps = &server.disk.steps()[before..];
-    let commits = steps.iter().filter(|step| matches!(step, Step::Rename(..))).count();
+    let is_log = |path: &std::path::Path| path.to_string_lossy().contains("batch");
+    let commits = steps.iter().filter(|step| matches!(step, Step::SyncFile(path) if is_log(path))).count();
     assert!(commits < 20, "{commits} checkpoints for 40 fsyncs");
     let image = server.disk.image().without_power(|| false);
     assert!((0..40).all(|number| bytes_of(&image, &format!("/f{number}")).unwrap() == b"mine"));
