@@ -285,6 +285,13 @@ impl Engine {
         self.core.dirty().collect()
     }
 
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.core.is_quiet()
+            && !self.core.is_starving()
+            && self.inputs.is_empty()
+            && self.operations.unfinished(|_, _| true).is_empty()
+    }
+
     pub(crate) fn describe(&self, key: ObjectKey) -> String {
         self.core.outline(key)
     }

@@ -210,6 +210,11 @@ impl Node {
         self.inner.dump(key)
     }
 
+    /// Whether nothing is under way here: no operation, no exchange with other nodes, nobody who waits for memory.
+    pub fn is_quiet(&self) -> bool {
+        self.inner.enter(|engine| engine.is_quiet())
+    }
+
     /// Ends the node in good order: operations that wait fail, peers learn it at once, its thread ends. What is held stays
     /// readable here until it is put; what is dirty is the caller's to sync before.
     pub fn shutdown(&self) {

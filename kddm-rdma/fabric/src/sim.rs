@@ -2,7 +2,7 @@
 //!
 //! Between two nodes messages keep their order, as the contract says; nothing else is kept. A READ is several copies of
 //! parts, in any order, some of them made twice, so that bytes change under it. Links are cut and healed one way at a time;
-//! a link that stays cut is noticed as silence. A killed node's peers hear of it, unless they are cut off; it comes back by
+//! a link that stays cut is noticed as silence; one that is slow is not. A killed node's peers hear of it, unless they are cut off; it comes back by
 //! [`SimNetwork::attach`].
 //!
 //! One thread drives it: [`SimNetwork::step`], then poll the transports for which [`SimNetwork::pending`] says so.
@@ -80,6 +80,11 @@ impl SimNetwork {
     /// The link works again, and what waited goes on, as far as the session still lasts.
     pub fn heal(&self, from: NodeId, to: NodeId) {
         self.0.lock().heal(from, to);
+    }
+
+    /// From now on everything takes `times` as long from `from` to `to`; once as long as ever.
+    pub fn slow(&self, from: NodeId, to: NodeId, times: u32) {
+        self.0.lock().slow(from, to, times);
     }
 
     /// Lets the next thing happen, and time pass until then. False if nothing is left to happen.

@@ -164,7 +164,12 @@ impl<K: Ord + Copy + fmt::Debug> History<K> {
     /// Everything is at rest: what has not taken effect by now never will.
     pub fn close(&mut self) {
         let event = self.event();
-        for operation in self.objects.values_mut().filter_map(|parts| parts.last_mut()).flat_map(|part| &mut part.operations) {
+        for operation in self
+            .objects
+            .values_mut()
+            .filter_map(|parts| parts.last_mut())
+            .flat_map(|part| &mut part.operations)
+        {
             if !operation.certain && operation.ended == u64::MAX {
                 operation.ended = event;
             }

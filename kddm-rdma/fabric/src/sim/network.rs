@@ -59,6 +59,8 @@ struct Link {
     cuts: u64,
     /// Arrivals that wait for it to be healed.
     held: usize,
+    /// How many times as long as usual everything takes, beyond once.
+    slowness: u32,
 }
 
 /// What goes over a link, in a session.
@@ -250,8 +252,18 @@ impl Network {
         self.arrive_later(from, to);
     }
 
+    pub(super) fn slow(&mut self, from: NodeId, to: NodeId, times: u32) {
+        self.links.entry((from, to)).or_default().slowness = times.saturating_sub(1);
+    }
+
+    /// A delay of what goes from `from` to `to`.
+    pub(super) fn delay_of(&mut self, from: NodeId, to: NodeId) -> Duration {
+        let slowness = self.links.get(&(from, to)).map_or(0, |link| link.slowness);
+        self.delay() * slowness.saturating_add(1)
+    }
+
     fn arrive_later(&mut self, from: NodeId, to: NodeId) {
-        let time = self.now + self.delay();
+        let time = self.now + self.delay_of(from, to);
         let link = self.links.entry((from, to)).or_default();
         link.last = link.last.max(time);
         let time = link.last;

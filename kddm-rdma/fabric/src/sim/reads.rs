@@ -50,7 +50,7 @@ impl Network {
         for part in 0..parts {
             let twice = self.random.within(0, 99) < u64::from(self.config.repeated_percent);
             for _ in 0..if twice { 2 } else { 1 } {
-                let time = self.now + self.delay() + self.delay();
+                let time = self.now + self.delay_of(node, source.node) + self.delay_of(source.node, node);
                 self.at(time, Action::Part(read, part));
                 left += 1;
             }

@@ -1,0 +1,232 @@
+//! What a seed stands for: how large the cluster is, what its programs do, what goes wrong.
+
+use crate::host::Speed;
+use crate::sets::Shape;
+use fastrand::Rng;
+use kddm_fabric::sim::SimConfig;
+use kddm_rdma::{Home, NodeId, ObjectKey, SetId};
+use std::time::Duration;
+
+/// What a thread can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Deed {
+    /// A get.
+    Get,
+    /// A grab that writes.
+    Write,
+    /// A grab that changes nothing.
+    Grab,
+    /// A get that does not wait.
+    TryGet,
+    /// A grab that does not wait.
+    TryWrite,
+    /// A get of what is there.
+    Existing,
+    /// A grab of what is there.
+    ExistingWrite,
+    /// A grab that makes what nobody has made, or what was lost.
+    Manual,
+    /// Copies without holds.
+    Prefetch,
+    /// The end of an object.
+    Remove,
+    /// Bytes to the device.
+    Sync,
+    /// The local copy away.
+    Flush,
+    /// A get or grab that is given up.
+    Cancel,
+    /// Two objects held together.
+    Two,
+    /// What is dirty here is written by hand.
+    Checkpoint,
+    /// A set by name.
+    Named,
+}
+
+const DEEDS: [Deed; 16] = [
+    Deed::Get,
+    Deed::Write,
+    Deed::Grab,
+    Deed::TryGet,
+    Deed::TryWrite,
+    Deed::Existing,
+    Deed::ExistingWrite,
+    Deed::Manual,
+    Deed::Prefetch,
+    Deed::Remove,
+    Deed::Sync,
+    Deed::Flush,
+    Deed::Cancel,
+    Deed::Two,
+    Deed::Checkpoint,
+    Deed::Named,
+];
+
+/// How much goes wrong in a round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Processes that end, at once or in good order.
+    pub ends: u32,
+    /// Nodes that nobody hears for longer than the silence that is noticed.
+    pub losses: u32,
+    /// Links that are cut for a moment.
+    pub cuts: u32,
+    /// Processes that stand still for a moment.
+    pub stops: u32,
+    /// Links that become slow.
+    pub slow: u32,
+    /// Of a hundred calls of a device, so many fail.
+    pub device_percent: u8,
+}
+
+/// Everything that a seed decides beforehand.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The seed.
+    pub seed: u64,
+    /// The members.
+    pub members: Vec<NodeId>,
+    /// Threads of programs on each node.
+    pub threads: u8,
+    /// Times that everything comes to rest.
+    pub rounds: u32,
+    /// What each thread does in a round.
+    pub operations: u32,
+    /// Which objects there are.
+    pub objects: Vec<ObjectKey>,
+    /// Of a hundred operations, so many are on the first object.
+    pub hot_percent: u8,
+    /// What threads do.
+    pub deeds: Vec<Deed>,
+    /// Longest time between two operations.
+    pub think: Duration,
+    /// Longest time that something is held.
+    pub hold: Duration,
+    /// The network.
+    pub network: SimConfig,
+    /// Bytes of each node's arena.
+    pub arena: usize,
+    /// Whether objects may find no place.
+    pub tight: bool,
+    /// Objects up to this ride in messages.
+    pub inline_max: u32,
+    /// The devices.
+    pub device: Speed,
+    /// What goes wrong.
+    pub faults: Faults,
+}
+
+fn micros(micros: u64) -> Duration {
+    Duration::from_micros(micros)
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn of(seed: u64) -> Plan {
+        let rng = &mut Rng::with_seed(seed);
+        let members: Vec<NodeId> =
+            (1..=rng.u8(1..=5)).map(|id| NodeId::new(id).expect("1 to 5 are node ids")).collect();
+        let objects = objects(rng, &members);
+        let tight = rng.u8(0..4) == 0;
+        let arena = if tight { rng.usize(2..=6) << 16 } else { 8 << 20 };
+        let most = [5, 50, 500, 5000][rng.usize(0..4)];
+        let mut deeds = DEEDS.to_vec();
+        rng.shuffle(&mut deeds);
+        deeds.truncate(rng.usize(0..=DEEDS.len()));
+        deeds.extend([Deed::Get, Deed::Write, Deed::Write]);
+        let wide = objects.len() > 60;
+        Plan {
+            seed,
+            threads: rng.u8(1..=4),
+            rounds: rng.u32(1..=3),
+            operations: if wide { rng.u32(20..=60) } else { rng.u32(4..=30) },
+            hot_percent: [0, 0, 50, 90][rng.usize(0..4)],
+            deeds,
+            think: micros([0, 20, 500, 20_000][rng.usize(0..4)]),
+            hold: micros([0, 20, 200, 5_000][rng.usize(0..4)]),
+            network: SimConfig {
+                least_delay: micros(1),
+                most_delay: micros(most),
+                read_parts: rng.u32(1..=5),
+                repeated_percent: [0, 25, 60][rng.usize(0..3)],
+                ..SimConfig::new(rng.u64(..))
+            },
+            arena,
+            tight,
+            inline_max: [0, 64, 256][rng.usize(0..3)],
+            device: Speed {
+                least: micros(10),
+                most: micros([20, 200, 5_000][rng.usize(0..3)]),
+                stalled_percent: [0, 0, 5][rng.usize(0..3)],
+            },
+            faults: faults(rng, members.len()),
+            members,
+            objects,
+        }
+    }
+
+    /// The longest way of a message, if nothing goes wrong.
+    pub fn most_delay(&self) -> Duration {
+        self.network.most_delay
+    }
+
+    /// Whether nodes may be lost.
+    pub fn loses_nodes(&self) -> bool {
+        self.faults.ends + self.faults.losses > 0
+    }
+}
+
+fn faults(rng: &mut Rng, nodes: usize) -> Faults {
+    let mut some = |one_in: u8, most: u32| if rng.u8(0..one_in) == 0 { rng.u32(1..=most) } else { 0 };
+    let quiet = some(3, 1) == 1;
+    let faults = Faults {
+        ends: some(3, 3),
+        losses: some(6, 2),
+        cuts: some(3, 6),
+        stops: some(4, 4),
+        slow: some(4, 3),
+        device_percent: if some(5, 1) == 1 { 10 } else { 0 },
+    };
+    match (quiet, nodes) {
+        (true, _) => Faults::default(),
+        (false, 1) => Faults { losses: 0, ..faults },
+        (false, _) => faults,
+    }
+}
+
+fn objects(rng: &mut Rng, members: &[NodeId]) -> Vec<ObjectKey> {
+    let mut objects = Vec::new();
+    let sets = rng.u32(1..=4);
+    for number in 0..sets {
+        let home = match rng.u8(0..5) {
+            0 | 1 => Home::Hash,
+            2 => Home::Node(members[rng.usize(0..members.len())]),
+            3 => Home::ObjectBits,
+            _ => Home::SubjectBits,
+        };
+        let stored = rng.u8(0..5) < 2;
+        let shape = Shape { size: rng.u8(0..7), home, stored, jobs: rng.bool() };
+        let count = match rng.u8(0..6) {
+            0 if shape.size < 5 => rng.u32(70..=400),
+            0..=2 => rng.u32(2..=40),
+            _ => rng.u32(1..=3),
+        };
+        let set: SetId = shape.set(number);
+        // Of hashed homes, 64 neighbours share one.
+        let stride = if rng.bool() { 1 } else { 61 };
+        let node = |at: u32| match home {
+            Home::ObjectBits => u32::from(members[at as usize % members.len()].get()) << 24,
+            _ => 0,
+        };
+        objects.extend((0..count).map(|at| ObjectKey::new(set, node(at) | (at * stride))));
+    }
+    rng.shuffle(&mut objects);
+    // SubjectBits may name a node that a small cluster does not have.
+    objects.retain(|&key| crate::sets::home_of(key, members).is_some());
+    if objects.is_empty() {
+        let shape = Shape { size: 1, home: Home::Hash, stored: false, jobs: false };
+        objects.push(ObjectKey::new(shape.set(9), 1));
+    }
+    objects
+}

@@ -1,0 +1,326 @@
+//! A thread of a program, as it uses the node: everything that it does and sees is recorded.
+
+use crate::bytes;
+use crate::world::{Ledger, World};
+use fastrand::Rng;
+use kddm_history::{Call, Ended, Mode, Touch, Who};
+use kddm_object::{FirstTouch, NodeId, ObjectKey};
+use kddm_rdma::{Exclusive, Node, OpError, Options, Shared};
+use std::future::Future;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A thread of a program.
+pub struct Program {
+    /// The world.
+    pub world: Arc<World>,
+    /// Its node.
+    pub node: Node,
+    /// Its name.
+    pub who: Who,
+    /// What it decides.
+    pub rng: Rng,
+}
+
+/// How a hold is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    /// What to do with an untouched object.
+    pub touch: Touch,
+    /// Without waiting.
+    pub try_only: bool,
+    /// With the slots kept for write-back.
+    pub reserve: bool,
+}
+
+impl Way {
+    /// The usual one.
+    pub const PLAIN: Way = Way { touch: Touch::Make, try_only: false, reserve: false };
+
+    fn options(self) -> Options {
+        let first_touch = match self.touch {
+            Touch::Make => FirstTouch::Make,
+            Touch::Refuse => FirstTouch::Refuse,
+            Touch::Manual => FirstTouch::Manual,
+        };
+        Options { first_touch, reserve: self.reserve }
+    }
+}
+
+/// A guard of either kind.
+pub trait Guard: Deref<Target = [u8]> + Send + Sized {
+    /// Which.
+    const MODE: Mode;
+    /// Asks for it.
+    fn ask(
+        node: &Node,
+        key: ObjectKey,
+        options: Options,
+        try_only: bool,
+    ) -> impl Future<Output = Result<Self, OpError>> + Send;
+}
+
+impl Guard for Shared {
+    const MODE: Mode = Mode::Shared;
+    async fn ask(node: &Node, key: ObjectKey, options: Options, try_only: bool) -> Result<Shared, OpError> {
+        match try_only {
+            true => node.try_get(key, options).await,
+            false => node.get_with(key, options).await,
+        }
+    }
+}
+
+impl Guard for Exclusive {
+    const MODE: Mode = Mode::Exclusive;
+    async fn ask(
+        node: &Node,
+        key: ObjectKey,
+        options: Options,
+        try_only: bool,
+    ) -> Result<Exclusive, OpError> {
+        match try_only {
+            true => node.try_grab(key, options).await,
+            false => node.grab_with(key, options).await,
+        }
+    }
+}
+
+/// A recorded hold.
+pub struct Held<G: Guard> {
+    guard: Option<G>,
+    world: Arc<World>,
+    who: Who,
+    /// The object.
+    pub key: ObjectKey,
+    /// What it saw.
+    pub saw: u64,
+    recorded: bool,
+}
+
+/// An operation that has not ended.
+struct Asking {
+    world: Arc<World>,
+    who: Who,
+    key: ObjectKey,
+    call: Option<Call<ObjectKey>>,
+    ended: bool,
+}
+
+impl Program {
+    /// Sleeps for a random time up to `most`.
+    pub async fn pause(&mut self, most: Duration) {
+        let nanos = self.rng.u64(0..=most.as_nanos() as u64);
+        if nanos > 0 {
+            self.world.executor.sleep(Duration::from_nanos(nanos)).await;
+        }
+    }
+
+    /// Asks for a hold.
+    ///
+    /// # Errors
+    /// As the node says; whether it may say so has been checked.
+    pub async fn acquire<G: Guard>(&mut self, key: ObjectKey, way: Way) -> Result<Held<G>, OpError> {
+        let mut asking = self.begin(key, G::MODE == Mode::Exclusive, |history, who| {
+            history.acquire(key, who, G::MODE, way.touch)
+        });
+        let asked = self.world.time();
+        let result = G::ask(&self.node, key, way.options(), way.try_only).await;
+        let (held, ended) = match result {
+            Ok(guard) => {
+                let saw = self.look(key, &guard);
+                (Ok((guard, saw)), Ended::Held(saw))
+            }
+            Err(error) => (Err(error), self.judge(key, error, way)),
+        };
+        let recorded = asking.end(ended);
+        let (guard, saw) = held?;
+        let now = self.world.time();
+        self.world.coverage.count(if now == asked { "hit" } else { "miss" });
+        if !way.try_only {
+            self.world.fairness.note(key, self.who, G::MODE == Mode::Exclusive, asked, now);
+        }
+        let what = if G::MODE == Mode::Exclusive { "grabbed" } else { "got" };
+        self.world.tell(self.who, key, what, saw);
+        let (world, who) = (self.world.clone(), self.who);
+        let mut ledger = world.ledger.lock();
+        Ledger::count(&mut ledger.held, who, key, true);
+        if saw == 0 {
+            ledger.owned.entry(self.node.me()).or_default().insert(key);
+        }
+        drop(ledger);
+        Ok(Held { guard: Some(guard), world, who, key, saw, recorded })
+    }
+
+    /// Ends the object.
+    ///
+    /// # Errors
+    /// As the node says.
+    pub async fn remove(&mut self, key: ObjectKey) -> Result<(), OpError> {
+        let mut asking = self.begin(key, true, |history, who| history.remove(key, who));
+        let result = self.node.remove(key).await;
+        let ended = match result {
+            Ok(()) => Ended::Done,
+            // Nobody knows how far it came.
+            Err(OpError::PeerLost(_)) => Ended::Unknown,
+            Err(_) => Ended::Failed,
+        };
+        result.err().map(|error| self.judge(key, error, Way::PLAIN));
+        asking.end(ended);
+        self.world.tell(self.who, key, if result.is_ok() { "removed" } else { "did not remove" }, 0);
+        result
+    }
+
+    /// Brings the object to its device.
+    ///
+    /// # Errors
+    /// As the node says.
+    pub async fn sync(&mut self, key: ObjectKey) -> Result<(), OpError> {
+        let stored = crate::sets::is_stored(key.set);
+        let mut asking = self.begin(key, true, |history, who| history.sync(key, who));
+        let result = self.node.sync(key).await;
+        result.err().map(|error| self.judge(key, error, Way::PLAIN));
+        asking.end(if result.is_ok() && stored { Ended::Done } else { Ended::Refused });
+        self.world.tell(
+            self.who,
+            key,
+            if result.is_ok() { "synchronised" } else { "did not synchronise" },
+            0,
+        );
+        result
+    }
+
+    /// What the bytes say.
+    fn look(&self, key: ObjectKey, bytes: &[u8]) -> u64 {
+        bytes::read(bytes).unwrap_or_else(|torn| {
+            self.world.findings.wrong(format!("{} sees torn bytes of {key:?}: {torn:?}", self.who));
+            torn.first
+        })
+    }
+
+    fn begin(
+        &self,
+        key: ObjectKey,
+        changes: bool,
+        record: impl FnOnce(&mut kddm_history::History<ObjectKey>, Who) -> Call<ObjectKey>,
+    ) -> Asking {
+        let (world, who, me) = (self.world.clone(), self.who, self.node.me());
+        let mut ledger = world.ledger.lock();
+        if let std::collections::btree_map::Entry::Vacant(place) = ledger.homes.entry(key) {
+            if let Some(home) = self.node.dump(key).home {
+                place.insert(home);
+            }
+        }
+        Ledger::count(&mut ledger.busy, who, key, true);
+        if changes {
+            ledger.owned.entry(me).or_default().insert(key);
+        }
+        let suspect = ledger.suspects.contains(&me);
+        if suspect && changes {
+            world.blur(&mut ledger, key);
+        }
+        drop(ledger);
+        let call = (!suspect).then(|| {
+            let mut history = world.history.lock();
+            history.at(world.executor.now().as_nanos() as u64);
+            record(&mut history, who)
+        });
+        Asking { world, who, key, call, ended: false }
+    }
+
+    /// How an operation that failed is to be recorded. Says so if it must not fail like that.
+    fn judge(&self, key: ObjectKey, error: OpError, way: Way) -> Ended {
+        let plan = &self.world.plan;
+        let troubled = self.world.ledger.lock().troubled;
+        let (allowed, name, ended) = match error {
+            OpError::Absent => (way.touch == Touch::Refuse, "found nothing", Ended::FoundNothing),
+            OpError::WouldBlock => (way.try_only, "try refused", Ended::Refused),
+            OpError::Lost => (troubled || plan.loses_nodes(), "told: lost", Ended::FoundLost),
+            OpError::PeerLost(_) => (troubled, "told: peer lost", Ended::Failed),
+            OpError::Device(_) => (plan.faults.device_percent > 0, "told: device failed", Ended::Failed),
+            OpError::NoMemory => (plan.tight, "told: no memory", Ended::Failed),
+            OpError::NoSet(_) | OpError::NoHome(_) => (false, "told: no set", Ended::Failed),
+        };
+        self.world.coverage.count(name);
+        self.world.tell(self.who, key, name, 0);
+        if !allowed {
+            self.world.findings.wrong(format!("{} was told of {key:?}: {error} ({error:?})", self.who));
+        }
+        ended
+    }
+
+    /// Which node it runs on.
+    pub fn me(&self) -> NodeId {
+        self.node.me()
+    }
+}
+
+impl Asking {
+    /// Whether it was recorded.
+    fn end(&mut self, ended: Ended) -> bool {
+        self.ended = true;
+        Ledger::count(&mut self.world.ledger.lock().busy, self.who, self.key, false);
+        let Some(call) = self.call.take() else { return false };
+        let mut history = self.world.history.lock();
+        history.at(self.world.executor.now().as_nanos() as u64);
+        history.end(call, ended);
+        true
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.world.coverage.count("operation dropped");
+            self.end(Ended::Unknown);
+        }
+    }
+}
+
+impl<G: Guard> Held<G> {
+    /// Looks again: nothing may have changed.
+    pub fn check(&self) {
+        let Some(guard) = &self.guard else { return };
+        if bytes::read(guard) != Ok(self.saw) {
+            let (who, key, saw) = (self.who, self.key, self.saw);
+            let now = bytes::read(guard);
+            self.world.findings.wrong(format!("{who} holds {key:?}, saw {saw}, and now sees {now:?}"));
+        }
+    }
+
+    /// Ends the hold, which has written `wrote`.
+    pub fn put(mut self, wrote: Option<u64>) {
+        self.end(wrote, true);
+    }
+
+    /// The bytes.
+    pub fn guard(&mut self) -> Option<&mut G> {
+        self.guard.as_mut()
+    }
+
+    fn end(&mut self, wrote: Option<u64>, put: bool) {
+        let Some(guard) = self.guard.take() else { return };
+        let (world, who, key) = (self.world.clone(), self.who, self.key);
+        if self.recorded {
+            let mut history = world.history.lock();
+            history.at(world.executor.now().as_nanos() as u64);
+            match put {
+                true => history.put(key, who, G::MODE, wrote),
+                false => history.holder_dies(key, who, G::MODE),
+            }
+        }
+        Ledger::count(&mut world.ledger.lock().held, who, key, false);
+        if put {
+            world.tell(who, key, "put", wrote.unwrap_or(0));
+        } else {
+            world.coverage.count("hold died with its node");
+        }
+        drop(guard);
+    }
+}
+
+impl<G: Guard> Drop for Held<G> {
+    fn drop(&mut self) {
+        self.end(None, false);
+    }
+}

@@ -1,0 +1,208 @@
+//! One seed, from beginning to end.
+
+use crate::cluster::Cluster;
+use crate::coverage::Counts;
+use crate::faults::Troubles;
+use crate::findings::Finding;
+use crate::log::Log;
+use crate::plan::Plan;
+use crate::world::World;
+use crate::{membership, rest};
+use fastrand::Rng;
+use kddm_object::NodeId;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What came of a seed in which nothing is wrong.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The number of all that happened.
+    pub fingerprint: u64,
+    /// How many events were logged.
+    pub events: u64,
+    /// Operations that the history has.
+    pub operations: usize,
+    /// What occurred.
+    pub coverage: Counts,
+    /// Simulated time.
+    pub time: Duration,
+}
+
+/// So long nobody may wait once nothing is wrong any more.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs a seed.
+///
+/// # Errors
+/// What is wrong.
+pub fn run(seed: u64, log: Log) -> Result<Report, Finding> {
+    let plan = Plan::of(seed);
+    if log.is_shown() {
+        println!("{plan:#?}");
+    }
+    let world = World::new(plan, log);
+    let mut rng = Rng::with_seed(seed ^ 0x51);
+    let cluster = Cluster::start(world.clone(), rng.fork());
+    let mut simulator = Simulator { world, cluster, rng, troubles: None };
+    let result = simulator.live();
+    simulator.end();
+    result
+}
+
+struct Simulator {
+    world: Arc<World>,
+    cluster: Cluster,
+    rng: Rng,
+    troubles: Option<Troubles>,
+}
+
+impl Simulator {
+    fn live(&mut self) -> Result<Report, Finding> {
+        self.until_met()?;
+        let plan = self.world.plan.clone();
+        for _ in 0..plan.rounds {
+            let each = plan.think / 2 + plan.hold + plan.most_delay() * 6;
+            let within = each * plan.operations;
+            self.troubles = Some(Troubles::begin(self.world.clone(), self.rng.fork(), within));
+            plan.members.iter().for_each(|&id| self.cluster.begin_programs(id, plan.operations));
+            self.round()?;
+        }
+        self.cluster.look_at_all();
+        self.round()?;
+        let explored = self.world.history.lock().check();
+        let explored = explored.map_err(|violation| Finding::Wrong(violation.to_string()))?;
+        self.count();
+        let world = &self.world;
+        Ok(Report {
+            fingerprint: world.log.fingerprint(),
+            events: world.log.events(),
+            operations: explored.operations,
+            coverage: world.coverage.counts(),
+            time: world.executor.now(),
+        })
+    }
+
+    /// Programs run to their ends, faults come and go, all comes to rest.
+    fn round(&mut self) -> Result<(), Finding> {
+        let world = self.world.clone();
+        self.until("programs end", |it| world.executor.programs() == 0 && it.troubles_over())?;
+        self.until_met()?;
+        self.until("all is at rest", |it| {
+            world.executor.chores() == 0 && world.network.next_at().is_none() && it.is_idle()
+        })?;
+        rest::check(&world, &self.cluster).map_err(Finding::Wrong)?;
+        let plan = &world.plan;
+        if plan.faults == Default::default() && !plan.tight {
+            let judged =
+                world.fairness.check(2 * plan.most_delay().as_nanos() as u64).map_err(Finding::Wrong)?;
+            world.coverage.add("waited long enough to be overtaken", judged);
+        }
+        world.fairness.begin_round();
+        for &from in &plan.members {
+            plan.members.iter().for_each(|&to| world.network.slow(from, to, 1));
+        }
+        membership::is_whole(&world);
+        world.log.note(world.executor.now(), 0, "at rest", || "all is at rest");
+        Ok(())
+    }
+
+    fn until_met(&mut self) -> Result<(), Finding> {
+        self.until("nodes meet", |it| {
+            it.cluster.away().is_empty()
+                && it.cluster.alive().all(|(id, _)| membership::has_met_all(&it.cluster, id))
+        })
+    }
+
+    fn troubles_over(&self) -> bool {
+        self.troubles.as_ref().is_none_or(|troubles| troubles.next_at().is_none())
+    }
+
+    /// Lets things happen until `done`.
+    fn until(&mut self, what: &str, done: impl Fn(&Simulator) -> bool) -> Result<(), Finding> {
+        let mut begun = self.world.executor.now();
+        while !done(self) {
+            self.world.findings.check()?;
+            if !self.troubles_over() {
+                begun = self.world.executor.now();
+            }
+            // Programs that have ended have no use for what goes wrong.
+            if self.world.executor.programs() == 0 {
+                if let Some(troubles) = &mut self.troubles {
+                    troubles.only_repairs();
+                }
+            }
+            let late = self.world.executor.now().saturating_sub(begun) > PATIENCE;
+            if late || !self.step() {
+                let why = if late { "nobody gets on" } else { "nothing is left to happen" };
+                let state = rest::describe(&self.world, &self.cluster);
+                return Err(Finding::Stall(format!("waiting until {what}, {why}:{state}")));
+            }
+        }
+        self.world.findings.check()
+    }
+
+    /// Tasks that can run, and nodes that have something to look at.
+    fn ready(&self) -> (Vec<u64>, Vec<NodeId>) {
+        let world = &self.world;
+        let news = |(id, alive): (NodeId, &crate::cluster::Alive)| {
+            (world.network.pending(id) && !world.executor.is_paused(alive.life)).then_some(id)
+        };
+        (world.executor.ready(), self.cluster.alive().filter_map(news).collect())
+    }
+
+    fn is_idle(&self) -> bool {
+        let (tasks, nodes) = self.ready();
+        tasks.is_empty() && nodes.is_empty()
+    }
+
+    /// Lets one thing happen; false if nothing is left.
+    fn step(&mut self) -> bool {
+        let (tasks, nodes) = self.ready();
+        let choices = tasks.len() + nodes.len();
+        if choices > 0 {
+            let choice = self.rng.usize(0..choices);
+            match tasks.get(choice) {
+                Some(&task) => self.world.executor.poll(task),
+                None => {
+                    if let Some(alive) = self.cluster.get(nodes[choice - tasks.len()]) {
+                        alive.node.drive();
+                    }
+                }
+            }
+            return true;
+        }
+        let world = self.world.clone();
+        let fault = self.troubles.as_ref().and_then(Troubles::next_at);
+        let times = [world.executor.next_at(), world.network.next_at(), fault];
+        let Some(time) = times.into_iter().flatten().min() else { return false };
+        let jobs = world.executor.advance(time);
+        // At one moment the network comes first, one thing at a time; then jobs, then faults.
+        while world.network.next_at().is_some_and(|next| next <= time) {
+            world.network.step();
+        }
+        world.network.advance(time);
+        jobs.into_iter().for_each(|job| job());
+        if let Some(troubles) = &mut self.troubles {
+            troubles.happen(&mut self.cluster);
+        }
+        true
+    }
+
+    fn count(&self) {
+        let (world, coverage) = (&self.world, &self.world.coverage);
+        for (_, alive) in self.cluster.alive() {
+            let status = alive.node.status();
+            coverage.add("eviction", status.counts.evictions);
+            coverage.add("READ issued", status.fabric.reads_issued);
+            coverage.add("READ failed", status.fabric.reads_failed);
+        }
+        world.plan.members.iter().for_each(|&id| {
+            coverage.add("fault: device failed", world.device(id).failures());
+        });
+    }
+
+    fn end(&mut self) {
+        let ids: Vec<NodeId> = self.cluster.alive().map(|(id, _)| id).collect();
+        ids.into_iter().for_each(|id| self.cluster.end(id));
+    }
+}
