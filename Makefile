@@ -4,7 +4,7 @@ N ?= 20
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BENCH := $(TARGET)/debug/kddm-bench
 
-.PHONY: help setup build demo test bench lint repeat
+.PHONY: help setup build demo test bench scale lint repeat
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -24,6 +24,9 @@ test: setup ## lint, all tests, a summary; installs what it needs
 
 bench: build ## latencies beside their floors: tables and target/report/*.json
 	@tests/bench $(BENCH)
+
+scale: build ## messages, hops and memory from 2 to 250 nodes, in virtual time: tables, target/report/scale*
+	$(TARGET)/debug/kddm-scale
 
 lint: ## format, clippy, documentation, dependencies
 	@tests/lint

@@ -159,6 +159,12 @@ impl Cores {
         &self.node(node_id(node)).core
     }
 
+    /// The protocol's state on a node; everything else goes.
+    pub fn into_core(mut self, node: u8) -> Core {
+        let node = self.nodes[usize::from(node) - 1].take();
+        node.expect("BUG: the node is lost").core
+    }
+
     /// A get or grab on node `node`, and whatever follows from it. The slot, and when the hold was there; the caller puts.
     ///
     /// # Errors

@@ -86,15 +86,21 @@ impl Axis {
         Axis { name: name.into(), scale: Scale::Doubling }
     }
 
-    /// The axis for these values, with a little air above the highest.
-    fn over(&self, values: &[f64]) -> Placed {
+    /// The axis for these values, of which a share `air` is above the highest.
+    fn over(&self, values: &[f64], air: f64) -> Placed {
         let least = values.iter().copied().fold(f64::MAX, f64::min);
         let most = values.iter().copied().fold(f64::MIN, f64::max).max(least);
         let (least, most) = if values.is_empty() { (1.0, 2.0) } else { (least, most) };
         let ticks = self.ticks(least, most);
         let ends = match self.scale {
-            Scale::Linear => (0.0, most.max(f64::MIN_POSITIVE) * 1.08),
-            Scale::Doubling => (ticks.first().copied().unwrap_or(least), most * 1.2),
+            Scale::Linear => {
+                let last = ticks.last().copied().unwrap_or(most);
+                (0.0, (most.max(f64::MIN_POSITIVE) / (1.0 - air)).max(last))
+            }
+            Scale::Doubling => {
+                let first = ticks.first().copied().unwrap_or(least);
+                (first, first * (most.max(first * 2.0) / first).powf(1.0 / (1.0 - air)))
+            }
         };
         Placed { scale: self.scale, ticks, ends }
     }
@@ -104,7 +110,7 @@ impl Axis {
         match self.scale {
             Scale::Linear => {
                 let step = step_of(most);
-                (0..).map(|at| f64::from(at) * step).take_while(|&tick| tick <= most * 1.0001).collect()
+                (0..).map(|at| f64::from(at) * step).take_while(|&tick| tick < most + step * 0.999).collect()
             }
             Scale::Doubling => {
                 let (first, last) = (least.log2().floor() as i32, most.log2().ceil() as i32);
@@ -115,7 +121,7 @@ impl Axis {
     }
 }
 
-/// A step of 1, 2 or 5 times a power of ten that makes five to twelve ticks up to `most`.
+/// A step of 1, 2 or 5 times a power of ten that makes five to a dozen ticks up to `most`.
 fn step_of(most: f64) -> f64 {
     let rough = (most / 10.0).max(f64::MIN_POSITIVE);
     let power = 10f64.powf(rough.log10().floor());
@@ -148,7 +154,10 @@ impl Plot {
         let values = |which: fn(&(f64, f64)) -> f64| -> Vec<f64> {
             self.lines.iter().flat_map(|line| line.points.iter().map(which)).collect()
         };
-        let [x, y] = [self.x.over(&values(|point| point.0)), self.y.over(&values(|point| point.1))];
+        // The legend lies above the lines.
+        let legend = if self.lines.len() > 1 { self.lines.len() as f64 * 24.0 + 30.0 } else { 0.0 };
+        let x = self.x.over(&values(|point| point.0), 0.05);
+        let y = self.y.over(&values(|point| point.1), 0.05 + legend / f64::from(SIZE.1 - 130));
         let [x_ticks, y_ticks] = [x.ticks.len(), y.ticks.len()];
         area.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(area)
@@ -168,12 +177,16 @@ impl Plot {
             .label_style((FONT, 18))
             .axis_desc_style((FONT, 20))
             .draw()?;
-        for (line, colour) in self.lines.iter().zip(COLOURS.into_iter().cycle()) {
+        for (at, line) in self.lines.iter().enumerate() {
+            let colour = COLOURS[at % COLOURS.len()];
+            // Later lines are thinner: where two lie on each other both are seen.
+            let width = 3 + 2 * (self.lines.len() - 1 - at).min(4) as u32;
+            let points = || line.points.iter().copied();
             chart
-                .draw_series(LineSeries::new(line.points.iter().copied(), colour.stroke_width(3)))?
+                .draw_series(LineSeries::new(points(), colour.stroke_width(width)))?
                 .label(&line.name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 26, y)], colour.stroke_width(3)));
-            chart.draw_series(line.points.iter().map(|&point| Circle::new(point, 5, colour.filled())))?;
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 26, y)], colour.stroke_width(5)));
+            chart.draw_series(points().map(|point| Circle::new(point, width + 2, colour.filled())))?;
         }
         if self.lines.len() > 1 {
             chart
@@ -242,9 +255,9 @@ mod tests {
         assert_eq!(Axis::linear("").ticks(0.0, 5.0).len(), 11);
         for most in [0.7, 3.0, 64.0, 511.0, 123_456.0] {
             let ticks = Axis::linear("").ticks(0.0, most);
-            assert!((5..=12).contains(&ticks.len()), "{most}: {ticks:?}");
+            assert!((5..=13).contains(&ticks.len()), "{most}: {ticks:?}");
         }
-        let axis = Axis::doubling("").over(&[2.0, 20_000.0]);
+        let axis = Axis::doubling("").over(&[2.0, 20_000.0], 0.1);
         assert_eq!(axis.format_ext(&16384.0), "16.38 k");
         assert_eq!(axis.format_ext(&0.5), "0.5");
         // Doubling is the same distance everywhere.

@@ -14,6 +14,9 @@ pub struct Case {
     /// The node that the operation was called on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// Which node is the object's home, where that makes a difference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub home: Option<String>,
     /// How many nodes the cluster has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<u64>,

@@ -7,11 +7,12 @@ use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
 type Column = (&'static str, fn(&Case) -> String);
 
 /// Columns of words, which begin at the left.
-const WORDS: [&str; 3] = ["operation", "node", "beside"];
+const WORDS: [&str; 4] = ["operation", "node", "home", "beside"];
 
-const COLUMNS: [Column; 19] = [
+const COLUMNS: [Column; 20] = [
     ("operation", |case| case.case.clone()),
     ("node", |case| case.node.clone().unwrap_or_default()),
+    ("home", |case| case.home.clone().unwrap_or_default()),
     ("nodes", |case| whole(case.nodes)),
     ("sharers", |case| whole(case.sharers)),
     ("count", |case| case.count.to_string()),
