@@ -1,9 +1,8 @@
 //! Calling linkers: their bytes, their errors, their sets.
 
-use crate::{Inserted, IoLinker, Keep, inner::Inner};
+use crate::{Inserted, IoLinker, Keep, inner::Inner, sync::Mutex};
 use kddm_coherence::{LinkerCall, LinkerReply};
 use kddm_object::{ObjectKey, SetId, SlotId};
-use parking_lot::Mutex;
 use std::{
     cell::Cell,
     collections::HashMap,

@@ -8,11 +8,11 @@ use crate::{
     family::Families,
     pressure,
     status::Hits,
+    sync::Mutex,
 };
 use kddm_coherence::{Input, LinkerReply};
 use kddm_memory::Arena;
 use kddm_object::{Hold, Incarnation, Mode, NodeId, ObjectKey, SlotId};
-use parking_lot::Mutex;
 use std::{
     sync::{Arc, Weak},
     time::Duration,

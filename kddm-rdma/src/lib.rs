@@ -30,6 +30,7 @@ mod pressure;
 mod registry;
 mod status;
 mod store;
+mod sync;
 mod waiting;
 
 pub use error::NodeError;

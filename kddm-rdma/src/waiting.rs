@@ -118,6 +118,10 @@ impl Waiting<'_> {
     #[cold]
     fn abandon(&self, op: OpId) {
         if let Some((hold, slot)) = self.node.enter(|engine| engine.abandon(self.node, op)) {
+            #[cfg(feature = "interleave")]
+            if kddm_memory::interleave::planted(kddm_memory::interleave::Fault::ForgottenHold) {
+                return;
+            }
             self.node.put(hold, slot);
         }
     }

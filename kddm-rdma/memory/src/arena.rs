@@ -4,7 +4,7 @@ use crate::control::{Control, tenanted};
 use crate::guard::Listener;
 use crate::index::{Fingerprint, Index, Writer};
 use crate::pool::Pool;
-use crate::space::Space;
+use crate::space::{Descriptor, Space};
 use crate::sync::Mutex;
 use crate::{MemoryError, Miss};
 use kddm_object::limits::{SLAB_MAX, SLAB_MIN, size_class};
@@ -52,7 +52,7 @@ pub(crate) struct State {
     pub(crate) pool: Pool,
     pub(crate) writer: Writer,
     /// The slabs' memfds.
-    pub(crate) descriptors: Vec<OwnedFd>,
+    pub(crate) descriptors: Vec<Descriptor>,
     pub(crate) trouble: Option<MemoryError>,
 }
 
@@ -118,7 +118,7 @@ impl Arena {
         slab: u16,
         class: usize,
         new: bool,
-        descriptors: &mut Vec<OwnedFd>,
+        descriptors: &mut Vec<Descriptor>,
     ) -> Result<(), MemoryError> {
         if new && descriptors.len() <= usize::from(slab) {
             descriptors.push(self.space.map(slab)?);

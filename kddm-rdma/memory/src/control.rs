@@ -12,6 +12,7 @@
 //! - Revocation needs no fence: "revoked" and "held" are bits of one word, so either the engine sees the hold or the holder
 //!   sees the revocation.
 
+use crate::fault::{Fault, planted, unless};
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, fence};
 use kddm_object::{Generation, Hold, ObjectKey, Refused, Release, SetId, Word};
 use std::ptr::NonNull;
@@ -19,6 +20,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release as Publish};
 
 /// A control block. All zeros is a free slot of generation 0.
 #[repr(C, align(32))]
+#[derive(Default)]
 pub(crate) struct Control {
     word: AtomicU64,
     set: AtomicU64,
@@ -27,6 +29,7 @@ pub(crate) struct Control {
     bytes: AtomicPtr<u8>,
 }
 
+#[cfg(not(feature = "interleave"))]
 const _: () = assert!(size_of::<Control>() == 32, "two to a cache line, none across two");
 
 /// Why a hold was not taken.
@@ -102,6 +105,10 @@ impl Control {
     /// Swaps the word if it is `old`.
     #[inline]
     pub(crate) fn swap(&self, old: Word, new: Word) -> Result<(), Word> {
+        if planted(Fault::StoreForSwap) {
+            self.word.store(new.0, Publish);
+            return Ok(());
+        }
         self.word.compare_exchange(old.0, new.0, AcqRel, Acquire).map(drop).map_err(Word)
     }
 
@@ -109,7 +116,7 @@ impl Control {
     #[inline]
     pub(crate) fn hold(&self, seen: Word, hold: Hold) -> Result<Word, Missed> {
         let held = seen.hold(hold).map_err(Missed::Refused)?;
-        match self.word.compare_exchange(seen.0, held.0, Acquire, Relaxed) {
+        match self.word.compare_exchange(seen.0, held.0, unless(Fault::RelaxedHold, Acquire), Relaxed) {
             Ok(_) => Ok(held),
             Err(now) => self.hold_later(seen, Word(now), hold),
         }
@@ -118,7 +125,7 @@ impl Control {
     /// As `hold`, after others have changed the word to `now`.
     #[cold]
     fn hold_later(&self, seen: Word, mut now: Word, hold: Hold) -> Result<Word, Missed> {
-        while now.generation() == seen.generation() {
+        while now.generation() == seen.generation() || planted(Fault::AnyTenancy) {
             let held = now.hold(hold).map_err(Missed::Refused)?;
             match self.word.compare_exchange_weak(now.0, held.0, Acquire, Relaxed) {
                 Ok(_) => return Ok(held),
@@ -134,7 +141,8 @@ impl Control {
         // No load of the word here: a locked instruction has just written it, and would have to be waited for.
         match seen.release(hold) {
             Some((left, Release::Quiet)) => {
-                self.word.compare_exchange(seen.0, left.0, Publish, Relaxed).is_ok()
+                let publish = unless(Fault::RelaxedPut, Publish);
+                self.word.compare_exchange(seen.0, left.0, publish, Relaxed).is_ok()
             }
             _ => false,
         }
@@ -143,11 +151,14 @@ impl Control {
     /// Ends a hold. `None` if there is no such hold; `Some(Some(_))` if the engine waits to hear of it. What is needed to tell
     /// it is fetched by `prepare`, before the hold ends: afterwards the tenancy may end, and the whole arena with it.
     pub(crate) fn put<T>(&self, hold: Hold, mut prepare: impl FnMut() -> T) -> Option<Option<T>> {
+        let publish = unless(Fault::RelaxedPut, Publish);
         let mut word = Word(self.word.load(Relaxed));
+        let first = word.release(hold)?.1;
         loop {
             let (left, told) = word.release(hold)?;
+            let told = if planted(Fault::StaleRelease) { first } else { told };
             let prepared = (told == Release::Notify).then(&mut prepare);
-            match self.word.compare_exchange_weak(word.0, left.0, Publish, Relaxed) {
+            match self.word.compare_exchange_weak(word.0, left.0, publish, Relaxed) {
                 Ok(_) => return Some(prepared),
                 Err(now) => word = Word(now),
             }

@@ -2,6 +2,7 @@
 
 use crate::Arena;
 use crate::control::{Control, Missed};
+use crate::fault::{Fault, planted};
 use crate::index::Fingerprint;
 use kddm_object::{Hold, ObjectKey, Release, SlotId, Word};
 
@@ -42,8 +43,9 @@ impl Arena {
         loop {
             let found = self.index.find(Fingerprint::of(key), |slot| {
                 let control = self.control(slot)?;
+                let early = planted(Fault::TagBeforeWord).then(|| control.is(key));
                 let word = control.word();
-                control.is(key).then_some((slot, control, word))
+                early.unwrap_or_else(|| control.is(key)).then_some((slot, control, word))
             });
             let (slot, control, word) = found.ok_or(Miss::Absent)?;
             match control.hold(word, hold) {

@@ -11,13 +11,14 @@
 //!   goes: all of them together are smaller than the current one, and lookups pay nothing for memory reclamation (an epoch
 //!   would cost each hit a third atomic read-modify-write; there are two).
 
+use crate::fault::{Fault, planted, unless};
 use crate::sync::{AtomicPtr, AtomicU64, Mutex};
 use kddm_object::{ObjectKey, SlotId};
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// Entries of the first table: 2^10; few where growth is explored.
-const FIRST_BITS: u32 = if cfg!(interleave) { 2 } else { 10 };
+const FIRST_BITS: u32 = if cfg!(feature = "interleave") { 2 } else { 10 };
 /// Entries of the last table: 2^31, so that 32 bits of hash tell any entry's place.
 const LAST_BITS: u32 = 31;
 
@@ -35,12 +36,12 @@ pub(crate) struct Writer {
     live: usize,
 }
 
-/// Entries as a table is made of them.
-#[repr(align(64))]
+/// Entries as a table is made of them: aligned so that the address of the first leaves five bits free.
+#[repr(align(32))]
 #[allow(dead_code, reason = "entries are reached through `Table`")]
 struct Line([AtomicU64; LINE]);
 
-const LINE: usize = if cfg!(interleave) { 4 } else { 8 };
+const LINE: usize = 4;
 const _: () = assert!(size_of::<Line>() == LINE * size_of::<AtomicU64>(), "entries follow each other");
 
 /// A table as readers and the writer see it.
@@ -185,7 +186,7 @@ impl Index {
         let new = unsafe { Table::of(made) };
         let entries = (0..=old.mask()).map(|place| old.at(place).load(Relaxed));
         entries.filter(|&entry| entry != 0).for_each(|entry| new.add(entry));
-        self.current.store(made, Release);
+        self.current.store(made, unless(Fault::RelaxedGrowth, Release));
         true
     }
 
@@ -211,7 +212,9 @@ impl Index {
             let travelled = next.wrapping_sub(table.place(fingerprint(entry))) & table.mask();
             if travelled >= next - hole {
                 table.at(hole).store(entry, Release);
-                self.moves.store(self.moves.load(Relaxed) + 1, Release);
+                if !planted(Fault::SilentMove) {
+                    self.moves.store(self.moves.load(Relaxed) + 1, Release);
+                }
                 hole = next;
             }
         }
@@ -226,5 +229,7 @@ impl Index {
     }
 }
 
+#[cfg(all(test, feature = "interleave"))]
+mod interleaved_tests;
 #[cfg(test)]
 mod tests;

@@ -18,10 +18,14 @@ mod arena;
 mod bytes;
 mod control;
 mod error;
+mod fault;
 mod guard;
 mod hit;
 mod index;
+#[cfg(feature = "interleave")]
+pub mod interleave;
 mod pool;
+#[cfg_attr(any(feature = "interleave", miri), path = "space/heap.rs")]
 mod space;
 mod sync;
 mod usage;

@@ -24,6 +24,9 @@ use std::sync::atomic::Ordering::Relaxed;
 /// the number of its block. What no slab uses is never touched.
 const STRIDE: usize = (1 << 16) * size_of::<Control>();
 
+/// A slab's memfd.
+pub(crate) type Descriptor = OwnedFd;
+
 /// The address space of an arena. Dropping it unmaps everything.
 pub(crate) struct Space {
     bytes: Range,
@@ -52,7 +55,7 @@ impl Space {
     }
 
     /// Makes slab number `slab`, which is below the number reserved, exist. Nothing of it is resident until it is written.
-    pub(crate) fn map(&self, slab: u16) -> Result<OwnedFd, MemoryError> {
+    pub(crate) fn map(&self, slab: u16) -> Result<Descriptor, MemoryError> {
         let bytes = self.slab_bytes;
         let failed = |doing| move |errno| MemoryError::Slab { slab, bytes, doing, errno };
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
