@@ -157,7 +157,11 @@ impl Engine {
                 Input::PeerUp(node, incarnation)
             }
             Event::PeerDown { node, certain, reason } => {
-                tracing::warn!(%node, certain, reason, "peer is lost; what needs it fails until it is back");
+                if self.stopped {
+                    tracing::debug!(%node, "left behind");
+                } else {
+                    tracing::warn!(%node, certain, reason, "peer is lost; what needs it fails until it is back");
+                }
                 self.up.remove(node);
                 Input::PeerDown(node)
             }
@@ -290,6 +294,10 @@ impl Engine {
             && !self.core.is_starving()
             && self.inputs.is_empty()
             && self.operations.unfinished(|_, _| true).is_empty()
+    }
+
+    pub(crate) fn is_known(&self, key: ObjectKey) -> bool {
+        !self.core.home_state(key).is_empty()
     }
 
     pub(crate) fn describe(&self, key: ObjectKey) -> String {

@@ -184,6 +184,12 @@ impl Node {
         self.inner.enter(|engine| engine.dirty())
     }
 
+    /// Those of `keys`, which have their home here, that some node may have: no other was touched since this node started,
+    /// or its last copy has gone.
+    pub fn known(&self, keys: impl IntoIterator<Item = ObjectKey>) -> Vec<ObjectKey> {
+        self.inner.enter(|engine| keys.into_iter().filter(|&key| engine.is_known(key)).collect())
+    }
+
     /// Ends when every member of the cluster is there.
     pub fn connected(&self) -> impl Future<Output = ()> + Send + '_ {
         std::future::poll_fn(|context| self.inner.enter(|engine| engine.poll_connected(&self.inner, context)))

@@ -73,6 +73,8 @@ pub struct Partition {
     host: Arc<dyn Host>,
     device: Arc<Device>,
     requests: Arc<Requests>,
+    /// While it is started.
+    node: Arc<Mutex<Option<Node>>>,
     root: u32,
     incarnation: Incarnation,
     /// `None` once it is closed.
@@ -92,6 +94,7 @@ impl Partition {
             host,
             device: Arc::new(device),
             requests: Arc::default(),
+            node: Arc::default(),
             root: superblock.root.get(),
             incarnation: Incarnation(superblock.mounts.get()),
             open: Mutex::new(Some((superblock, lock))),
@@ -114,15 +117,17 @@ impl Partition {
         self.incarnation
     }
 
-    /// The linker for the kinds 1 to 4 and for requests for durability.
+    /// The linker for the kinds 1 to 4, and for requests to the partition.
     pub fn linker(&self) -> Arc<dyn IoLinker> {
-        Arc::new(Linker { device: self.device.clone(), requests: self.requests.clone() })
+        let (device, requests) = (self.device.clone(), self.requests.clone());
+        Arc::new(Linker { device, requests, node: self.node.clone() })
     }
 
     /// Begins to write back what changes in the objects of `node`. `orphan` is told of inodes that have lost their
     /// last name, wherever that happened, once each; also of those that an unclean end has left.
     pub fn start(&self, node: Node, orphan: OrphanSink) {
         *self.started.lock() = true;
+        *self.node.lock() = Some(node.clone());
         let write_back = WriteBack {
             host: self.host.clone(),
             requests: self.requests.clone(),
@@ -168,6 +173,7 @@ impl Partition {
         let Some((mut superblock, lock)) = self.open.lock().take() else { return Ok(()) };
         if *self.started.lock() {
             let result = futures_lite::future::block_on(self.requests.stop());
+            *self.node.lock() = None;
             self.device.close();
             result.map_err(io::Error::from_raw_os_error)?;
         }

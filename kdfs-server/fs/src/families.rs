@@ -4,7 +4,7 @@ use kddm_rdma::{Durability, Home, IoLinker, SetFamily, SetId, SetPolicy};
 use kdfs_format::{INODE_SIZE, PAGE_SIZE, sets};
 use std::sync::Arc;
 
-/// The families of the kinds 1 to 7, for [`Node::start`](kddm_rdma::Node::start). `linker` ties inodes, directories,
+/// The families of the kinds 1 to 8, for [`Node::start`](kddm_rdma::Node::start). `linker` ties inodes, directories,
 /// files and bitmaps to the own partition; `None` on a diskless node.
 pub fn families(linker: Option<Arc<dyn IoLinker>>) -> Vec<Arc<dyn SetFamily>> {
     let family = |kind, name, object_size, home, durability| -> Arc<dyn SetFamily> {
@@ -21,6 +21,7 @@ pub fn families(linker: Option<Arc<dyn IoLinker>>) -> Vec<Arc<dyn SetFamily>> {
         family(sets::KIND_OPEN, "open", 0, ObjectBits, Volatile),
         family(sets::KIND_STATFS, "statfs", sets::STATFS_SIZE, ObjectBits, Volatile),
         family(sets::KIND_COMMIT, "commit", 0, ObjectBits, WriteBack),
+        family(sets::KIND_CUT, "cut", sets::CUT_SIZE, SubjectBits, WriteBack),
     ]
 }
 

@@ -43,3 +43,8 @@ pub(crate) fn statfs(node: u8) -> ObjectKey {
 pub(crate) fn commit(node: u8, from: u8, count: u16) -> ObjectKey {
     ObjectKey::new(SetId(sets::COMMIT_SET), sets::commit_object(node, from, count))
 }
+
+/// Asks the home of a file to remove `1 << height` pages from `first` on.
+pub(crate) fn cut(file: FileId, first: u32, height: u32) -> ObjectKey {
+    ObjectKey::new(SetId(sets::cut_set(file.inode, file.generation)), sets::cut_object(first, height))
+}

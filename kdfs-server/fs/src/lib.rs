@@ -58,6 +58,7 @@ pub use readdir::DirectoryEntry;
 pub use rename::RenameMode;
 pub use setattr::{Changes, SetTime};
 pub use statfs::Space;
+pub use truncate::remove_known;
 
 use kddm_rdma::{Node, NodeId};
 use std::sync::Arc;

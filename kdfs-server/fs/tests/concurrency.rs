@@ -319,3 +319,63 @@ async fn poll_some<T>(polls: usize, operation: impl Future<Output = T>) {
         std::thread::yield_now();
     }
 }
+
+/// Of a large file that is nearly nothing but holes, only the pages that exist somewhere are removed when it is cut: those
+/// in the memory of any node, and those that only the partition has.
+#[test]
+fn holes_cost_nothing_when_a_file_is_cut() {
+    const SIZE: u64 = 8 << 30;
+    let cluster = Cluster::new(3);
+    let home = &cluster.partitions[1];
+    cluster.run(20, async {
+        let (one, two, three) = (cluster.node(1), cluster.node(2), cluster.node(3));
+        let file = two.mknod(&ROOT, cluster.root(), b"sparse", FILE, 0).await.unwrap().file;
+        let places = [5000, 1 << 20, SIZE / 3, SIZE / 2, SIZE - 10];
+        for (fs, place) in [one, two, three, one, two].into_iter().zip(places) {
+            fs.write(&ROOT, file, place, b"something").await.unwrap();
+        }
+        let mut bytes = [0; 9];
+        // A copy on a node that is not the home, of a page that the home may have given up.
+        three.read(file, places[1], &mut bytes).await.unwrap();
+        for (size, left) in [(SIZE / 2, 3), (100, 0)] {
+            let before = home.removals.load(Ordering::Relaxed);
+            let changes = Changes { size: Some(size), ..Changes::default() };
+            three.setattr(&ROOT, file, changes).await.unwrap();
+            let removals = home.removals.load(Ordering::Relaxed) - before;
+            assert!(removals < 1000, "{removals} removals for five pages");
+            let grow = Changes { size: Some(SIZE), ..Changes::default() };
+            one.setattr(&ROOT, file, grow).await.unwrap();
+            for (number, place) in places.into_iter().enumerate() {
+                for fs in &cluster.nodes {
+                    assert_eq!(fs.read(file, place, &mut bytes).await, Ok(9));
+                    let expected = if number < left { b"something" } else { &[0; 9] };
+                    assert_eq!(&bytes, expected, "at {place}, cut to {size}");
+                }
+            }
+        }
+    });
+}
+
+/// Pages that are on the partition and in no memory go with the first of them.
+#[test]
+fn pages_on_the_partition_alone_are_cut_too() {
+    let cluster = Cluster::new(2);
+    let file = cluster.run(20, async {
+        let file = cluster.node(1).mknod(&ROOT, cluster.root(), b"f", FILE, 0).await.unwrap().file;
+        cluster.node(1).write(&ROOT, file, 0, &[7; 400_000]).await.unwrap();
+        file
+    });
+    cluster.write_back();
+    let partitions = cluster.partitions.clone();
+    drop(cluster);
+    let cluster = Cluster::start(partitions, 16 << 20, Some);
+    cluster.run(20, async {
+        for size in [5000, 400_000] {
+            let changes = Changes { size: Some(size), ..Changes::default() };
+            cluster.node(2).setattr(&ROOT, file, changes).await.unwrap();
+        }
+        let mut bytes = vec![1; 400_000];
+        assert_eq!(cluster.node(1).read(file, 0, &mut bytes).await, Ok(400_000));
+        assert!(bytes[..5000] == [7; 5000] && bytes[5000..].iter().all(|&byte| byte == 0));
+    });
+}

@@ -308,7 +308,7 @@ impl Device {
                 self.taken.lock().note(key, &sealed);
                 draft.append(disk, key, Change::Bitmap { page: key::bitmap_page(key) }, &sealed)
             }
-            Kind::Commit | Kind::Other => Ok(()),
+            Kind::Commit | Kind::Cut | Kind::Other => Ok(()),
         }
     }
 }

@@ -12,6 +12,7 @@ pub(crate) enum Kind {
     Directory,
     File,
     Commit,
+    Cut,
     Other,
 }
 
@@ -29,6 +30,7 @@ pub(crate) fn kind(key: ObjectKey) -> Kind {
         sets::KIND_FILE => Kind::File,
         sets::KIND_BITMAP => Kind::Bitmap,
         sets::KIND_COMMIT => Kind::Commit,
+        sets::KIND_CUT => Kind::Cut,
         _ => Kind::Other,
     }
 }
@@ -58,7 +60,7 @@ pub(crate) fn change(key: ObjectKey) -> Option<Change> {
         Kind::Inode => Some(Change::Meta { local }),
         Kind::Directory | Kind::File => Some(Change::Page { local, page }),
         Kind::Bitmap => Some(Change::Bitmap { page: bitmap_page(key) }),
-        Kind::Commit | Kind::Other => None,
+        Kind::Commit | Kind::Cut | Kind::Other => None,
     }
 }
 

@@ -18,7 +18,13 @@ pub const KIND_STATFS: u8 = 6;
 /// everything that was put before is durable, so `get` it (with first touch), put it, remove it: that is fsync(2),
 /// from any node. See [`commit_object`]. Home: the object's node bits; durability: write-back.
 pub const KIND_COMMIT: u8 = 7;
+/// Requests to the home of a file: an object is filled when the pages that it stands for, and all behind them on the
+/// partition, are removed, whoever has them; its first byte is 1 then. It is used once, like a COMMIT object, by who
+/// holds the inode exclusively. See [`cut_object`]. Home: the subject's node bits; durability: write-back.
+pub const KIND_CUT: u8 = 8;
 
+/// Bytes of a CUT object.
+pub const CUT_SIZE: u32 = 8;
 /// Bytes of a STATFS object.
 pub const STATFS_SIZE: u32 = 64;
 
@@ -95,6 +101,25 @@ pub const fn commit_object(node: u8, from: u8, count: u16) -> u32 {
     ((node as u32) << 24) | ((from as u32) << 16) | count as u32
 }
 
+/// The set of the requests to cut pages off a file.
+pub const fn cut_set(inode: u32, generation: u32) -> u64 {
+    set_id(KIND_CUT, inode, generation)
+}
+
+/// The CUT object of the `1 << height` pages, `height` at least 1, from `first` on, which is a multiple of that.
+pub const fn cut_object(first: u32, height: u32) -> u32 {
+    (1 << (32 - height)) | (first as u64 >> height) as u32
+}
+
+/// The pages that a CUT object stands for: the first, and how many; `None` if it is none.
+pub const fn cut_pages(object: u32) -> Option<(u32, u64)> {
+    if object == 0 {
+        return None;
+    }
+    let height = object.leading_zeros() + 1;
+    Some((((object as u64) << height) as u32, 1 << height))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,5 +138,13 @@ mod tests {
     fn set_ids_have_three_parts() {
         assert_eq!(dir_set(0x0200_0001, 0xff12_3456), 0x0202_0000_0112_3456);
         assert_eq!(INODE_SET, 1 << 56);
+    }
+
+    #[test]
+    fn a_cut_names_its_pages() {
+        for (first, height) in [(0, 1), (0, 32), (1 << 31, 31), (6, 1), (4096, 12), (u32::MAX - 1, 1)] {
+            assert_eq!(cut_pages(cut_object(first, height)), Some((first, 1 << height)));
+        }
+        assert_eq!(cut_pages(0), None);
     }
 }

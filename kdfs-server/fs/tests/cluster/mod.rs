@@ -66,6 +66,7 @@ impl Cluster {
             };
             let linker = here(me).map(|_| partition.clone() as Arc<dyn kddm_rdma::IoLinker>);
             let node = Node::start(config, Box::new(wire), arena, host.clone(), families(linker)).unwrap();
+            *partition.node.lock() = Some(node.clone());
             file_system(node, here(me), host.clone())
         };
         let nodes: Vec<FileSystem> = members.iter().zip(&partitions).map(start).collect();

@@ -1,6 +1,7 @@
 //! A partition in memory.
 
-use kddm_rdma::{Inserted, IoLinker, ObjectKey, SetId};
+use futures_lite::future::block_on;
+use kddm_rdma::{Inserted, IoLinker, Node, ObjectKey, SetId};
 use kdfs_format::bitmap::BitmapPage;
 use kdfs_format::{Inode, PAGE_SIZE, Timestamp, sets};
 use kdfs_fs::FileId;
@@ -16,6 +17,10 @@ pub struct Partition {
     pub commits: AtomicU64,
     /// The errno of every write, or 0.
     pub broken: AtomicI32,
+    /// Removals of single objects.
+    pub removals: AtomicU64,
+    /// The node that it belongs to, in the life that it has.
+    pub node: Mutex<Option<Node>>,
 }
 
 impl Partition {
@@ -61,9 +66,21 @@ impl Partition {
 }
 
 impl IoLinker for Partition {
+    fn waits_for_others(&self, key: ObjectKey) -> bool {
+        key.set.kind() == sets::KIND_CUT
+    }
+
     fn insert_object(&self, key: ObjectKey, bytes: &mut [u8]) -> io::Result<Inserted> {
         if key.set.kind() == sets::KIND_COMMIT {
             self.commits.fetch_add(1, Ordering::Relaxed);
+        }
+        if let (sets::KIND_CUT, Some(node)) = (key.set.kind(), self.node.lock().clone()) {
+            let (first, count) = sets::cut_pages(key.object).unwrap();
+            let file = FileId { inode: key.set.subject(), generation: key.set.generation() };
+            let pages = first..=(u64::from(first) + count - 1) as u32;
+            block_on(kdfs_fs::remove_known(&node, file, pages))?;
+            bytes.fill(1);
+            return Ok(Inserted::Filled);
         }
         let objects = self.objects.lock();
         let Some(stored) = objects.get(&key) else { return Ok(Inserted::Absent) };
@@ -82,7 +99,11 @@ impl IoLinker for Partition {
     }
 
     fn remove_object(&self, key: ObjectKey) -> io::Result<()> {
-        self.objects.lock().remove(&key);
+        self.removals.fetch_add(1, Ordering::Relaxed);
+        let is_file = key.set.kind() == sets::KIND_FILE;
+        // With a page of a file go all behind it.
+        let goes = |other: &ObjectKey| other.set == key.set && is_file && other.object > key.object;
+        self.objects.lock().retain(|other, _| *other != key && !goes(other));
         Ok(())
     }
 }

@@ -350,6 +350,54 @@ fn an_applied_checkpoint_does_not_come_back_over_newer_bytes() {
     assert_eq!(bytes, page(2));
 }
 
+/// What was committed, and applied, for nobody who waits becomes durable with the next checkpoint that is.
+#[test]
+fn a_durable_checkpoint_takes_those_before_it_along() {
+    let disk = MemoryDisk::new(formatted());
+    let partition = open(&disk).unwrap();
+    partition.device.native.make_all_durable().unwrap();
+    let mut files = Files::new();
+    for (local, durable) in [(2, false), (3, true)] {
+        files.insert(local, File { generation: 5, pages: vec![1] });
+        partition.device.sync(file_key(local, 5, 0), &page(1)).unwrap();
+        try_commit(&partition, &files, durable).unwrap();
+        assert!(!partition.device.is_settled());
+        if !durable {
+            assert!(partition.device.settle().unwrap());
+        }
+    }
+    let partition = open(&MemoryDisk::new(disk.image().without_power(|| false))).unwrap();
+    assert!(same_metadata(&metadata(&partition), &files));
+    let mut bytes = vec![0; PAGE_SIZE];
+    for local in files.keys() {
+        partition.device.insert(file_key(*local, 5, 0), &mut bytes).unwrap();
+        assert_eq!(bytes, page(1), "file {local}");
+    }
+}
+
+/// One checkpoint has just been applied when the next has been written behind it, but does not count yet.
+#[test]
+fn the_log_does_not_go_while_somebody_writes_to_it() {
+    let disk = MemoryDisk::new(formatted());
+    let partition = open(&disk).unwrap();
+    let mut files = Files::new();
+    for local in 2..5 {
+        files.insert(local, File { generation: 5, pages: Vec::new() });
+        let (settler, armed) = (partition.clone(), AtomicBool::new(true));
+        disk.watch(move |step| {
+            let behind =
+                matches!(step, Step::Write(path, 1.., _) if path.ends_with(kdfs_format::paths::BATCH));
+            if behind && armed.swap(false, Ordering::Relaxed) {
+                assert!(!settler.device.settle().unwrap(), "the log has gone");
+            }
+        });
+        try_commit(&partition, &files, false).unwrap();
+        disk.watch(|_| {});
+        let crashed = open(&MemoryDisk::new(disk.image())).unwrap();
+        assert!(same_metadata(&metadata(&crashed), &files));
+    }
+}
+
 /// Reads while a checkpoint is applied, and just after it was removed, find what it says.
 #[test]
 fn reads_do_not_miss_a_checkpoint_that_goes() {

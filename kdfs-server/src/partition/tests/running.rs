@@ -329,6 +329,36 @@ fn more_than_the_arena_holds_goes_through_it() {
     assert!(found[8192..].chunks(1 << 20).all(|chunk| chunk == block));
 }
 
+/// Cutting, or removing, a large file that is nearly nothing but holes needs no call of the linker for each of them.
+#[test]
+fn a_sparse_file_is_cut_and_removed_at_once() {
+    // The disk in memory has no holes.
+    const SIZE: u64 = 64 << 20;
+    let server = Server::start(formatted(), ARENA);
+    let calls = || server.node.status().counts.linker_calls;
+    let file = server.file("sparse");
+    for end in [0, 5000] {
+        server.write(file, 100_000, b"middle");
+        server.write(file, SIZE - 3, b"end");
+        // One of them leaves memory, or not.
+        block_on(server.partition.commit(true)).unwrap();
+        let before = calls();
+        server.truncate(file, end);
+        assert!(calls() - before < 500, "{} calls to cut", calls() - before);
+        let mut bytes = [1; 10];
+        server.truncate(file, SIZE);
+        assert_eq!(block_on(server.fs.read(file, 100_000, &mut bytes)), Ok(10));
+        assert_eq!(bytes, [0; 10]);
+    }
+    let before = calls();
+    server.fs.release(file);
+    block_on(server.fs.unlink(&Caller::ROOT, server.fs.root(), b"sparse")).unwrap();
+    while block_on(server.fs.getattr(file)) != Err(Errno::ESTALE) {
+        std::thread::yield_now();
+    }
+    assert!(calls() - before < 500, "{} calls to remove", calls() - before);
+}
+
 #[test]
 fn orphans_of_an_unclean_end_are_reaped() {
     let server = Server::start(formatted(), ARENA);
