@@ -149,23 +149,13 @@ impl Cores {
         self.traffic
     }
 
-    /// The memory of a node.
-    pub fn slots(&self, node: u8) -> &Slots {
-        &self.node(node_id(node)).slots
-    }
-
-    /// The protocol's state on a node.
-    pub fn core(&self, node: u8) -> &Core {
-        &self.node(node_id(node)).core
-    }
-
     /// The protocol's state on a node; everything else goes.
     pub fn into_core(mut self, node: u8) -> Core {
         let node = self.nodes[usize::from(node) - 1].take();
         node.expect("BUG: the node is lost").core
     }
 
-    /// A get or grab on node `node`, and whatever follows from it. The slot, and when the hold was there; the caller puts.
+    /// A get or grab on node `node`, and whatever follows from it. The slot, and how long the hold took to come; the caller puts.
     ///
     /// # Errors
     /// What the core says.
@@ -262,12 +252,13 @@ impl Cores {
             }
             self.step(to, Input::Message(from, message));
         } else {
-            let Some(Due { at, what: Reading { reader, token, .. }, .. }) = self.reads.pop_front() else {
+            let Some(Due { at, what: Reading { reader, token, source }, .. }) = self.reads.pop_front() else {
                 return false;
             };
             self.now = at;
             self.traffic.reads += 1;
-            self.step(reader, Input::ReadDone(token, true));
+            let good = self.nodes[usize::from(source.get()) - 1].is_some();
+            self.step(reader, Input::ReadDone(token, good));
         }
         true
     }
@@ -301,10 +292,6 @@ impl Cores {
         if let Some((id, key)) = self.linkers.pop_front() {
             self.step(id, Input::LinkerDone(key, LinkerReply::Ok));
         }
-    }
-
-    fn node(&self, id: NodeId) -> &Node {
-        self.nodes[usize::from(id.get()) - 1].as_ref().expect("BUG: the node is lost")
     }
 
     fn node_mut(&mut self, id: NodeId) -> &mut Node {

@@ -186,7 +186,7 @@ impl Plot {
                 .draw_series(LineSeries::new(points(), colour.stroke_width(width)))?
                 .label(&line.name)
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 26, y)], colour.stroke_width(5)));
-            chart.draw_series(points().map(|point| Circle::new(point, width + 2, colour.filled())))?;
+            chart.draw_series(points().map(|point| Circle::new(point, width / 2 + 4, colour.filled())))?;
         }
         if self.lines.len() > 1 {
             chart

@@ -2,7 +2,7 @@
 
 use kddm_coherence::{Inline, Store};
 use kddm_object::{
-    Durability, Generation, Hold, Home, Mode, ObjectKey, Release, SetId, SetPolicy, SlotId, Word,
+    Durability, Generation, Hold, Home, ObjectKey, Release, SetId, SetPolicy, SlotId, Word,
     limits::INLINE_MAX,
 };
 use rustc_hash::FxHashMap;
@@ -64,16 +64,6 @@ impl Slots {
         let (new, told) = word.release(hold).expect("BUG: a put without a hold");
         *word = new;
         told
-    }
-
-    /// Slots given to objects.
-    pub fn taken(&self) -> usize {
-        self.words.len() - self.free.len()
-    }
-
-    /// The mode of this node's copy.
-    pub fn mode(&self, key: ObjectKey) -> Mode {
-        self.index.get(&key).map_or(Mode::None, |slot| self.words[slot.0 as usize].mode())
     }
 }
 
