@@ -1,15 +1,23 @@
 //! Inode numbers: taken from a partition's bitmap in a short operation of their own, given back if not used.
 
 use crate::error::{damaged, failed, on};
+use crate::hold::EXISTING;
 use crate::{Errno, FileId, FileSystem, Result, keys};
 use kddm_rdma::{Exclusive, ObjectKey, OpError};
+use kdfs_format::PartitionSpace;
 use kdfs_format::bitmap::{self, BitmapPage};
 use kdfs_format::sets;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The bitmap page where the last free number was found.
 #[derive(Default)]
 pub(crate) struct Hint(AtomicU32);
+
+/// New inodes on a partition since its server looked last how many there can be: the number of that look, and how many.
+#[derive(Default)]
+pub(crate) struct Made(Mutex<BTreeMap<u8, (u32, u64)>>);
 
 /// A number for a new inode. Unless [kept](Self::keep), it is given back when dropped.
 pub(crate) struct Allocated {
@@ -47,9 +55,26 @@ impl Drop for Allocated {
 }
 
 impl FileSystem {
-    /// Takes a number on the own partition, or on that of `parent` if this node has none. `ENOSPC` if all are taken.
+    /// `ENOSPC` if the partition of `node` has told that it has room for no more than were made since.
+    async fn check_room(&self, node: u8) -> Result<()> {
+        // Nothing told, or not reachable: then making the inode will say more.
+        let Ok(hold) = self.node().get_with(keys::statfs(node), EXISTING).await else { return Ok(()) };
+        let Some(space) = PartitionSpace::of(&hold) else { return Ok(()) };
+        let Made(made) = &self.0.made;
+        let mut made = made.lock();
+        let (number, count) = made.entry(node).or_default();
+        if *number != space.number.get() {
+            (*number, *count) = (space.number.get(), 0);
+        }
+        *count += 1;
+        if *count > space.files_free.get() { Err(Errno::ENOSPC) } else { Ok(()) }
+    }
+
+    /// Takes a number on the own partition, or on that of `parent` if this node has none. `ENOSPC` if all are taken, or
+    /// there is no room.
     pub(crate) async fn allocate(&self, parent: FileId) -> Result<Allocated> {
         let node = self.0.config.here.map_or(parent.node(), |here| here.get());
+        self.check_room(node).await?;
         let Hint(hint) = &self.0.allocator;
         let first = hint.load(Ordering::Relaxed);
         for page in (0..bitmap::PAGES).map(|step| (first + step) % bitmap::PAGES) {

@@ -103,14 +103,15 @@ struct Inner {
     config: FsConfig,
     open: open::OpenFiles,
     allocator: allocate::Hint,
+    made: allocate::Made,
     commits: AtomicU16,
 }
 
 impl FileSystem {
     /// The file system with the sets of `node`, which was started with [`families()`].
     pub fn new(node: Node, config: FsConfig) -> FileSystem {
-        let (open, allocator, commits) = Default::default();
-        FileSystem(Arc::new(Inner { node, config, open, allocator, commits }))
+        let (open, allocator, made, commits) = Default::default();
+        FileSystem(Arc::new(Inner { node, config, open, allocator, made, commits }))
     }
 
     /// The root directory.

@@ -2,6 +2,7 @@
 
 use super::layer::is_full;
 use super::native::{Native, Writer};
+use super::reserve::FOR_COMMITS;
 use kddm_rdma::Disk;
 use kdfs_format::batch::{BATCH_HEADER_SIZE, BatchHeader, Change, RECORD_HEADER_SIZE, RecordHeader};
 use kdfs_format::{FileType, FormatError, Inode, PAGE_SIZE, paths};
@@ -24,7 +25,7 @@ pub(crate) fn apply(native: &Native, places: &[Range<u64>]) -> io::Result<()> {
         all(true)?;
         result = all(false);
     }
-    while result.as_ref().is_err_and(is_full) && native.give_up_reserve(NEEDED)? {
+    while result.as_ref().is_err_and(is_full) && native.give_up_reserve(NEEDED, FOR_COMMITS)? {
         result = all(false);
     }
     result

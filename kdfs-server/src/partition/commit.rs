@@ -61,6 +61,7 @@ impl Device {
     pub fn commit(&self, durable: bool) -> io::Result<()> {
         self.layers.lock().log.pinned = true;
         let result = self.commit_pinned(durable);
+        self.full.note_commit(&result);
         let mut layers = self.layers.lock();
         layers.log.pinned = false;
         if result.is_err() {
@@ -96,7 +97,7 @@ impl Device {
         let waits = self.leave_out_pages()?;
         let mut result = self.write(durable);
         let length = self.layers.lock().sealed.as_ref().map_or(0, |sealed| sealed.length());
-        if result.as_ref().is_err_and(is_full) && self.native.give_up_reserve(length)? {
+        if result.as_ref().is_err_and(is_full) && self.native.give_up_reserve(length, 0)? {
             result = self.write(durable);
         }
         if waits { result.and(Err(io::Error::from_raw_os_error(nix::libc::ENOSPC))) } else { result }
@@ -218,9 +219,10 @@ impl Device {
         if *closed || self.layers.lock().log.is_empty() {
             return Ok(true);
         }
-        let gone = self.apply_log(false)?;
+        let gone = self.apply_log(false);
+        self.full.note_settle(&gone);
         self.native.take_reserve()?;
-        Ok(gone)
+        gone
     }
 
     /// Takes what is missing of the reserve.

@@ -14,7 +14,7 @@ use super::key::{self, Kind};
 use super::layer::{Known, Layer};
 use super::log::Log;
 use super::native::{Native, Writer};
-use super::space::Taken;
+use super::space::{Full, Taken};
 use kddm_object::{ObjectKey, SetId};
 use kddm_rdma::{Disk, Inserted};
 use kdfs_format::batch::Change;
@@ -38,6 +38,7 @@ pub(crate) struct Device {
     /// Held while the log is brought to the native files; true when nobody may do so any more.
     pub(super) settling: Mutex<bool>,
     pub(super) taken: Mutex<Taken>,
+    pub(super) full: Full,
     orphans: Mutex<Orphans>,
 }
 
@@ -66,8 +67,8 @@ impl Device {
     pub fn new(native: Native, partition: [u8; 16], life: u32, number: u64) -> Device {
         let draft = Layer::new(native.path(paths::BATCH_NEW));
         let layers = Layers { draft, sealed: None, log: Log::default(), number };
-        let (settling, taken, orphans) = Default::default();
-        Device { native, partition, life, layers: Mutex::new(layers), settling, taken, orphans }
+        let (settling, taken, full, orphans) = Default::default();
+        Device { native, partition, life, layers: Mutex::new(layers), settling, taken, full, orphans }
     }
 
     /// Reads an object: its newest bytes, wherever they are.

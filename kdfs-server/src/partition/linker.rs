@@ -7,7 +7,7 @@ use futures_lite::future::block_on;
 use kddm_object::ObjectKey;
 use kddm_rdma::{Inserted, IoLinker, Node};
 use kdfs_format::sets;
-use kdfs_fs::FileId;
+use kdfs_fs::{self as fs, FileId};
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ impl Linker {
         };
         let file = FileId { inode: key.set.subject(), generation: key.set.generation() };
         let last = (u64::from(first) + count - 1) as u32;
-        block_on(kdfs_fs::remove_known(&node, file, first..=last)).map_err(io::Error::from)?;
+        block_on(fs::remove_known(&node, file, first..=last)).map_err(io::Error::from)?;
         bytes.fill(0);
         bytes[0] = 1;
         Ok(Inserted::Filled)

@@ -2,12 +2,14 @@
 
 use super::device::Device;
 use super::key;
+use super::layer::is_full;
 use kddm_object::ObjectKey;
 use kdfs_format::bitmap::{BitmapPage, PAGES};
 use kdfs_format::sets::{MAX_LOCAL_ID, bitmap_object};
 use kdfs_format::{PAGE_SIZE, PartitionSpace};
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// How many ids are taken, by page of the bitmap: counted once, then whenever a page is written.
 #[derive(Debug, Default)]
@@ -24,6 +26,31 @@ impl Taken {
         self.0.values().sum()
     }
 }
+
+/// Whether there was no room when it was needed last.
+#[derive(Debug, Default)]
+pub(crate) struct Full {
+    commit: AtomicBool,
+    settle: AtomicBool,
+    looks: AtomicU32,
+}
+
+impl Full {
+    pub fn note_commit<T>(&self, result: &io::Result<T>) {
+        self.commit.store(result.as_ref().is_err_and(is_full), Ordering::Relaxed);
+    }
+
+    pub fn note_settle<T>(&self, result: &io::Result<T>) {
+        self.settle.store(result.as_ref().is_err_and(is_full), Ordering::Relaxed);
+    }
+
+    fn is(&self) -> bool {
+        self.commit.load(Ordering::Relaxed) || self.settle.load(Ordering::Relaxed)
+    }
+}
+
+/// Bytes that an inode takes on the disk at least: its native directory and `.meta`, a block each.
+const INODE_ROOM: u64 = 8 << 10;
 
 impl Device {
     /// Counts the ids that are taken on the disk, up to the end of the bitmap there.
@@ -44,11 +71,15 @@ impl Device {
         Ok(())
     }
 
-    /// The room there is.
+    /// The room there is. Who makes files heeds it: a checkpoint with more new ones than there is room for would hold up the
+    /// removals that could make it.
     pub fn space(&self) -> io::Result<PartitionSpace> {
         let bytes = self.native.space()?;
         let files = u64::from(MAX_LOCAL_ID);
-        let free = files.saturating_sub(self.taken.lock().count());
-        Ok(PartitionSpace::new((bytes.total, bytes.free, bytes.available), (files, free)))
+        let room = if self.full.is() { 0 } else { bytes.free / INODE_ROOM };
+        let free = files.saturating_sub(self.taken.lock().count()).min(room);
+        let mut space = PartitionSpace::new((bytes.total, bytes.free, bytes.available), (files, free));
+        space.number = self.full.looks.fetch_add(1, Ordering::Relaxed).into();
+        Ok(space)
     }
 }

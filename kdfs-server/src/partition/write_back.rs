@@ -51,8 +51,11 @@ impl WriteBack {
             let round = self.requests.next(&self.host).await;
             let last = round.last;
             let mut result = self.checkpointer.run(round.durable).await.map(drop);
-            self.report(&self.failing.commit, result.err());
+            let before = self.report(&self.failing.commit, result.err());
             self.tell_orphans();
+            if result == Err(nix::libc::ENOSPC) || before.is_some() {
+                self.publish_space().await;
+            }
             let round = round.committed(result);
             if last {
                 result = result.and(self.settle().await);
@@ -80,8 +83,10 @@ impl WriteBack {
         orphans.into_iter().for_each(|(inode, generation)| (self.orphan)(inode, generation));
     }
 
-    fn report(&self, failing: &Mutex<Option<i32>>, now: Option<i32>) {
-        match (now, std::mem::replace(&mut *failing.lock(), now)) {
+    /// Says what has changed for the worse or the better; how it was before.
+    fn report(&self, failing: &Mutex<Option<i32>>, now: Option<i32>) -> Option<i32> {
+        let before = std::mem::replace(&mut *failing.lock(), now);
+        match (now, before) {
             (Some(errno), before) if before != now => {
                 let error = io::Error::from_raw_os_error(errno);
                 tracing::error!(
@@ -92,6 +97,7 @@ impl WriteBack {
             (None, Some(_)) => tracing::info!("changes are written again"),
             _ => {}
         }
+        before
     }
 
     /// Answers those who wait for the native files, once these have everything.

@@ -12,7 +12,8 @@ const MAGIC: u32 = u32::from_le_bytes(*b"kDFs");
 #[repr(C)]
 pub struct PartitionSpace {
     magic: U32,
-    reserved_a: U32,
+    /// How often its server had looked before.
+    pub number: U32,
     /// Bytes of the native file system.
     pub total: U64,
     /// Bytes that nobody uses.
@@ -27,7 +28,7 @@ pub struct PartitionSpace {
 }
 
 assert_layout!(PartitionSpace, STATFS_SIZE as usize, {
-    magic: 0, reserved_a: 4, total: 8, free: 16, available: 24, files: 32, files_free: 40, reserved: 48,
+    magic: 0, number: 4, total: 8, free: 16, available: 24, files: 32, files_free: 40, reserved: 48,
 });
 
 impl PartitionSpace {
@@ -35,7 +36,7 @@ impl PartitionSpace {
     pub fn new((total, free, available): (u64, u64, u64), (files, files_free): (u64, u64)) -> PartitionSpace {
         PartitionSpace {
             magic: MAGIC.into(),
-            reserved_a: 0.into(),
+            number: 0.into(),
             total: total.into(),
             free: free.into(),
             available: available.into(),

@@ -371,7 +371,12 @@ impl Disk for MemoryDisk {
     }
 
     fn space(&self, _path: &Path) -> io::Result<DiskSpace> {
-        Ok(DiskSpace { total: 1 << 30, free: 1 << 29, available: 1 << 28 })
+        let state = self.0.lock();
+        if state.capacity == u64::MAX {
+            return Ok(DiskSpace { total: 1 << 41, free: 1 << 40, available: 1 << 39 });
+        }
+        let free = state.capacity.saturating_sub(state.image.used());
+        Ok(DiskSpace { total: state.capacity, free, available: free })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {

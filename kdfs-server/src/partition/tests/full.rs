@@ -131,7 +131,7 @@ fn bytes_in_a_checkpoint_that_does_not_fit_wait_for_its_removals() {
 
     device.settle().unwrap();
     // Bytes and their copy in the checkpoint.
-    disk.set_capacity(4 << 20);
+    disk.set_capacity(8 << 20);
     try_commit(&partition, &files, true).unwrap();
     device.settle().unwrap();
     let crashed = open(&MemoryDisk::new(disk.image().without_power(|| false))).unwrap();
@@ -140,4 +140,61 @@ fn bytes_in_a_checkpoint_that_does_not_fit_wait_for_its_removals() {
         crashed.device.insert(file_key(2, 6, at), &mut bytes).unwrap();
         assert_eq!(bytes, page(2), "page {at}");
     }
+}
+
+/// A symbolic link is committed with its target, or not at all.
+#[test]
+fn a_link_has_its_target_on_a_full_disk() {
+    let server = Server::start(formatted(), ARENA);
+    until(&server, "a reserve", |_| has(&server, paths::RESERVE));
+    server.disk.fill();
+    let begin = server.disk.moment();
+    let before = server.disk.image();
+    let target = [b't'; 3000];
+    block_on(server.fs.symlink(&Caller::ROOT, server.fs.root(), b"link", &target)).unwrap();
+    let file = server.file("file");
+    server.write(file, 0, &[1; MIB]);
+    until(&server, "the full disk", |result| result.is_err());
+    let (mut image, mut seen) = (before, 0);
+    for step in server.disk.steps().iter().skip(begin) {
+        image.step(step).unwrap();
+        let partition = open(&MemoryDisk::new(image.clone())).unwrap();
+        if let Some(inode) = whole::walk(&partition).unwrap().get("/link") {
+            assert_eq!(whole::read(&partition, inode), target);
+            seen += 1;
+        }
+    }
+    assert!(seen > 0, "the reserve has room for a link");
+}
+
+/// However many files are made while there is no room: what is removed then makes it.
+#[test]
+fn many_new_files_do_not_hold_removals_up() {
+    let server = Server::start(formatted(), 4 * ARENA);
+    until(&server, "a reserve", |_| has(&server, paths::RESERVE));
+    server.disk.set_capacity(8 << 20);
+    let old = server.file("old");
+    server.write(old, 0, &vec![2; 2 * MIB]);
+    block_on(server.fs.fsync(old)).unwrap();
+    server.fs.release(old);
+    until(&server, "a look at the room", |_| block_on(server.fs.statfs()).unwrap().total == 8 << 20);
+    server.disk.fill();
+    let mut made = 0;
+    let refused = loop {
+        let name = format!("a file of those that are too many for the disk, number {made}");
+        let file = block_on(server.fs.mknod(&Caller::ROOT, server.fs.root(), name.as_bytes(), 0o100644, 0));
+        match file {
+            Ok(_) => made += 1,
+            Err(errno) => break errno,
+        }
+        assert!(made < 100_000, "never refused");
+    };
+    assert_eq!(refused, Errno::ENOSPC);
+    println!("{made} files were made before one was refused");
+    unlink(&server, "old");
+    until(&server, "the removal", |_| !has(&server, "0-99/2"));
+    server.disk.set_capacity(u64::MAX);
+    until(&server, "room for all", |result| result.is_ok());
+    let partition = open(&MemoryDisk::new(server.disk.image())).unwrap();
+    assert_eq!(whole::walk(&partition).unwrap().len(), made);
 }
