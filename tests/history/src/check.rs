@@ -6,11 +6,11 @@
 //!
 //! Not everything under way is tried. A hold that begins early only keeps others out: its put begins after it has ended, so that
 //! nothing which needs the object free or changed can come between, and beginning at its end is as good. That is not so where it
-//! makes the object, or where a crash may change the object under it.
+//! makes the object, nor just before a crash that changes the object under it.
 
 use crate::history::{Operation, Part};
-use crate::object::{Action, State};
-use rustc_hash::FxHashSet;
+use crate::object::{Action, Content, Mode, State};
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 use std::fmt;
 
@@ -80,6 +80,9 @@ impl Configuration {
 struct Search<'a> {
     operations: &'a [Operation],
     crashes: bool,
+    /// When a content is seen for the last time: a crash to what nobody sees any more explains nothing.
+    seen_last: FxHashMap<Content, u64>,
+    now: u64,
     /// Under way, by their beginning.
     pending: Vec<u32>,
     possible: Vec<Configuration>,
@@ -99,8 +102,11 @@ pub(crate) fn check(part: &Part) -> Result<usize, Stuck> {
     }
     events.sort_unstable();
     let first = Configuration { state: State::new(part.first), done: Done::new() };
-    let mut search = Search { operations, crashes, pending: Vec::new(), possible: vec![first], tried: 0 };
-    for (_, operation, ends) in events {
+    let seen_last = seen_last(operations);
+    let (pending, possible) = (Vec::new(), vec![first]);
+    let mut search = Search { operations, crashes, seen_last, now: 0, pending, possible, tried: 0 };
+    for (now, operation, ends) in events {
+        search.now = now;
         match (ends, operations[operation as usize].certain) {
             (false, _) => search.pending.push(operation),
             (true, true) => search.take_effect(operation)?,
@@ -108,6 +114,28 @@ pub(crate) fn check(part: &Part) -> Result<usize, Stuck> {
         }
     }
     Ok(search.tried)
+}
+
+fn seen_last(operations: &[Operation]) -> FxHashMap<Content, u64> {
+    let mut last = FxHashMap::default();
+    let mut seen = |content, operation: &Operation| {
+        let end: &mut u64 = last.entry(content).or_default();
+        *end = operation.ended.max(*end);
+    };
+    for operation in operations {
+        match operation.action {
+            Action::Acquire(_, _, 0) | Action::FoundNothing | Action::FoundLost | Action::Touch(_) => {
+                let contents = [Content::Untouched, Content::Value(0), Content::Lost, Content::Unknown];
+                contents.into_iter().for_each(|content| seen(content, operation));
+            }
+            Action::Acquire(_, _, saw) => {
+                seen(Content::Value(saw), operation);
+                seen(Content::Unknown, operation);
+            }
+            _ => {}
+        }
+    }
+    last
 }
 
 impl Search<'_> {
@@ -132,18 +160,17 @@ impl Search<'_> {
         if reached.is_empty() {
             return Err(self.stuck(operation, &before));
         }
-        self.possible = reached.into_iter().collect();
         self.pending.retain(|&other| other != operation);
+        self.possible = self.least_spent(reached);
         Ok(())
     }
 
     fn next(&self, from: &Configuration, wanted: u32) -> Vec<Configuration> {
         let mut next = Vec::new();
-        let loss = self.pending.iter().any(|&other| self.action(other) == Action::Loss && !from.has(other));
         let mut open: SmallVec<[Action; 4]> = SmallVec::new();
         for &other in &self.pending {
             let action = self.action(other);
-            if from.has(other) || (other != wanted && !loss && !action.enables_others(&from.state)) {
+            if from.has(other) || (other != wanted && !action.enables_others(&from.state)) {
                 continue;
             }
             if !self.operations[other as usize].certain {
@@ -153,10 +180,48 @@ impl Search<'_> {
                 }
                 open.push(action);
             }
-            let states = from.state.after(action, self.crashes);
-            next.extend(states.into_iter().map(|state| from.with(other, state)));
+            self.apply(from, other, &mut next);
+            if action == Action::Loss {
+                self.before_loss(from).iter().for_each(|held| self.apply(held, other, &mut next));
+            }
         }
         next
+    }
+
+    fn apply(&self, from: &Configuration, operation: u32, next: &mut Vec<Configuration>) {
+        let seen_later = |content| self.seen_last.get(&content).is_some_and(|&last| last >= self.now);
+        let states = match self.action(operation) {
+            Action::Loss => from.state.losses(seen_later),
+            action => from.state.after(action, self.crashes),
+        };
+        next.extend(states.into_iter().map(|state| from.with(operation, state)));
+    }
+
+    /// Holds under way that see what a loss takes away must have begun before it: all readers, or one writer.
+    fn before_loss(&self, from: &Configuration) -> Vec<Configuration> {
+        let mut readers = from.clone();
+        let mut before = Vec::new();
+        for &other in &self.pending {
+            let shared = match self.action(other) {
+                Action::Acquire(mode, ..) if !from.has(other) => mode == Mode::Shared,
+                _ => continue,
+            };
+            let start = if shared { &readers } else { from };
+            let held = start
+                .state
+                .after(self.action(other), self.crashes)
+                .pop()
+                .map(|state| start.with(other, state));
+            match held {
+                Some(held) if shared => readers = held,
+                Some(held) => before.push(held),
+                None => {}
+            }
+        }
+        if readers.done.len() > from.done.len() {
+            before.push(readers);
+        }
+        before
     }
 
     /// An operation of which nobody knows has no effect after this, but may have had one that nobody has needed yet.
@@ -172,9 +237,34 @@ impl Search<'_> {
             }
         }
         self.pending.retain(|&other| other != operation);
-        let possible: FxHashSet<Configuration> =
-            seen.into_iter().map(|configuration| configuration.without(operation)).collect();
-        self.possible = possible.into_iter().collect();
+        self.possible = self
+            .least_spent(seen.into_iter().map(|configuration| configuration.without(operation)).collect());
+    }
+
+    /// Of configurations that differ only in what may still come, those that keep the most of it.
+    fn least_spent(&self, configurations: FxHashSet<Configuration>) -> Vec<Configuration> {
+        let is_open = |operation: &u32| !self.operations[*operation as usize].certain;
+        let mut groups: FxHashMap<Configuration, Vec<Done>> = FxHashMap::default();
+        for Configuration { state, done } in configurations {
+            let (spent, certain): (Done, Done) = done.into_iter().partition(is_open);
+            groups.entry(Configuration { state, done: certain }).or_default().push(spent);
+        }
+        let mut least = Vec::new();
+        for (group, mut spent) in groups {
+            spent.sort_unstable_by_key(|spent| spent.len());
+            let mut kept: Vec<Done> = Vec::new();
+            for spent in spent {
+                if !kept.iter().any(|less| less.iter().all(|operation| spent.contains(operation))) {
+                    kept.push(spent);
+                }
+            }
+            least.extend(kept.into_iter().map(|spent| {
+                let mut done: Done = group.done.iter().copied().chain(spent).collect();
+                done.sort_unstable();
+                Configuration { state: group.state.clone(), done }
+            }));
+        }
+        least
     }
 
     fn action(&self, operation: u32) -> Action {

@@ -98,7 +98,7 @@ impl State {
                 _ => Next::new(),
             },
             Action::Sync => smallvec![State { past: SmallVec::new(), ..self.clone() }],
-            Action::Loss => self.losses(),
+            Action::Loss => self.losses(|_| true),
         }
     }
 
@@ -152,19 +152,19 @@ impl State {
         next
     }
 
-    /// Back to anything since the last sync, or to an object that is told to be lost.
-    fn losses(&self) -> Next {
-        let back = (0..self.past.len()).map(|kept| State {
+    /// Back to anything since the last sync, or to an object that is told to be lost, as far as `wanted` picks it.
+    pub fn losses(&self, wanted: impl Fn(Content) -> bool) -> Next {
+        let back = (0..self.past.len()).filter(|&kept| wanted(self.past[kept])).map(|kept| State {
             content: self.past[kept],
             past: self.past[..kept].into(),
-            ..self.clone()
+            ..*self
         });
-        let lost = (!self.past.is_empty()).then(|| {
+        let lost = (!self.past.is_empty() && wanted(Content::Lost)).then(|| {
             let mut past = self.past.clone();
             if self.content != Content::Lost {
                 past.push(self.content);
             }
-            State { content: Content::Lost, past, ..self.clone() }
+            State { content: Content::Lost, past, ..*self }
         });
         back.chain(lost).collect()
     }

@@ -2,7 +2,9 @@
 //!
 //! A *visit* of a node is a run of exclusive holds there without one elsewhere between them: while nobody has asked for the object
 //! yet, those are hits, and as many as they like. From the moment at which a request has reached the home, and what it orders has
-//! reached the owner, another node may come once before it: it may have asked earlier.
+//! reached the owner, another node may come once before it: it may have asked earlier. A node asks for one thing at a time, so
+//! whoever waits behind another thread of its node counts from when that one was served; and no such thread, having come
+//! later, comes twice before it.
 
 use kddm_history::Who;
 use kddm_object::ObjectKey;
@@ -15,14 +17,15 @@ pub struct Fairness(Mutex<BTreeMap<ObjectKey, Vec<Turn>>>);
 
 struct Turn {
     who: Who,
-    exclusive: bool,
+    /// `None` if it ended without a hold.
+    exclusive: Option<bool>,
     asked: u64,
     got: u64,
 }
 
 impl Fairness {
-    /// A hold that somebody waited for, or not.
-    pub fn note(&self, key: ObjectKey, who: Who, exclusive: bool, asked: u64, got: u64) {
+    /// A request that ended, with a hold or without.
+    pub fn note(&self, key: ObjectKey, who: Who, exclusive: Option<bool>, asked: u64, got: u64) {
         self.0.lock().entry(key).or_default().push(Turn { who, exclusive, asked, got });
     }
 
@@ -39,17 +42,31 @@ impl Fairness {
         let mut judged = 0;
         for (key, turns) in &*self.0.lock() {
             let visits = visits(turns);
-            for turn in turns.iter().filter(|turn| turn.got > turn.asked + reached) {
+            for (place, turn) in turns
+                .iter()
+                .enumerate()
+                .filter(|(_, turn)| turn.exclusive.is_some() && turn.got > turn.asked + reached)
+            {
                 judged += 1;
-                let since = turn.asked + reached;
-                let mut came: BTreeMap<u8, u32> = BTreeMap::new();
-                for visit in visits.iter().filter(|visit| visit.asked > since && visit.until < turn.got) {
-                    *came.entry(visit.node).or_default() += 1;
+                let earlier = &turns[..place];
+                let served = earlier.iter().rev().find(|other| other.who.node == turn.who.node);
+                let since = turn.asked.max(served.map_or(0, |other| other.got)) + reached;
+                let mut came: BTreeMap<Who, u32> = BTreeMap::new();
+                let behind = |other: &&Turn| {
+                    other.who.node == turn.who.node
+                        && other.asked > turn.asked
+                        && (other.exclusive == Some(true) || turn.exclusive == Some(true))
+                };
+                for other in earlier.iter().filter(behind) {
+                    *came.entry(other.who).or_default() += 1;
                 }
-                if let Some((node, times)) = came.iter().find(|(_, times)| **times > 1) {
+                for visit in visits.iter().filter(|visit| visit.asked > since && visit.until < turn.got) {
+                    *came.entry(Who { node: visit.node, thread: u8::MAX }).or_default() += 1;
+                }
+                if let Some((who, times)) = came.iter().find(|(_, times)| **times > 1) {
                     return Err(format!(
-                        "{} asked for {key:?} at {} ns and got it at {} ns; node {node}, which asked after {since} ns, came \
-                         {times} times before it",
+                        "{} asked for {key:?} at {} ns and got it at {} ns; {who}, which asked after {since} ns, came {times} times \
+                         before it",
                         turn.who, turn.asked, turn.got
                     ));
                 }
@@ -69,7 +86,7 @@ struct Visit {
 
 fn visits(turns: &[Turn]) -> Vec<Visit> {
     let mut visits: Vec<Visit> = Vec::new();
-    for turn in turns.iter().filter(|turn| turn.exclusive) {
+    for turn in turns.iter().filter(|turn| turn.exclusive == Some(true)) {
         match visits.last_mut().filter(|visit| visit.node == turn.who.node) {
             Some(visit) => {
                 visit.until = turn.got;
@@ -91,7 +108,7 @@ mod tests {
     fn told(turns: &[(u8, u64, u64)]) -> bool {
         let fairness = Fairness::default();
         for &(node, asked, got) in turns {
-            fairness.note(KEY, Who { node, thread: 0 }, true, asked, got);
+            fairness.note(KEY, Who { node, thread: 0 }, Some(true), asked, got);
         }
         fairness.check(10).is_ok()
     }

@@ -21,6 +21,8 @@ enum Fault {
     Gone(NodeId),
     /// It returns, as soon as it may.
     Return(NodeId),
+    /// Its programs go on, as soon as it works.
+    Work(NodeId),
     /// A node is not heard, does not hear, or both, until it is given up and longer.
     Lose,
     /// A link is cut for a moment.
@@ -73,7 +75,10 @@ impl Troubles {
     /// Nothing new goes wrong: only what gets right again is left.
     pub fn only_repairs(&mut self) {
         let repair = |fault: &Fault| {
-            matches!(fault, Fault::Gone(_) | Fault::Return(_) | Fault::Resume(..) | Fault::Heal(..))
+            matches!(
+                fault,
+                Fault::Gone(_) | Fault::Return(_) | Fault::Work(_) | Fault::Resume(..) | Fault::Heal(..)
+            )
         };
         self.agenda.retain(|_, fault| repair(fault));
     }
@@ -118,6 +123,13 @@ impl Troubles {
             Fault::Return(node) if membership::may_return(&world, cluster, node) => {
                 world.coverage.count("fault: returned");
                 cluster.begin(node);
+                self.at(now, Fault::Work(node));
+            }
+            Fault::Work(node) if membership::has_met_all(&world, cluster, node) => {
+                cluster.begin_programs(node, world.plan.operations / 2);
+            }
+            Fault::Work(node) if cluster.get(node).is_some() => {
+                self.at(now + Duration::from_micros(100), fault)
             }
             Fault::Return(_) => self.at(now + Duration::from_millis(2), fault),
             Fault::Lose if membership::may_be_lost(&world, cluster, victim) && members.len() > 1 => {

@@ -49,7 +49,7 @@ pub fn is_given_up(world: &World, id: NodeId) {
 
 /// Whether a node may be lost now: nobody else is.
 pub fn may_be_lost(world: &World, cluster: &Cluster, id: NodeId) -> bool {
-    let all_met = cluster.alive().all(|(id, _)| has_met_all(cluster, id));
+    let all_met = cluster.alive().all(|(id, _)| has_met_all(world, cluster, id));
     let others = world.ledger.lock().suspects.iter().all(|&suspect| suspect == id);
     cluster.get(id).is_some() && cluster.away().is_empty() && all_met && others
 }
@@ -65,13 +65,12 @@ pub fn may_return(world: &World, cluster: &Cluster, id: NodeId) -> bool {
     noticed && !ledger.held.keys().any(|(_, key)| of_it(key))
 }
 
-/// Whether a node works: it has met all that live, for what it asks may come from any of them.
-pub fn has_met_all(cluster: &Cluster, id: NodeId) -> bool {
+/// Whether a node works: it knows of all that live, for what it asks may come from any of them.
+pub fn has_met_all(world: &World, cluster: &Cluster, id: NodeId) -> bool {
     let Some(alive) = cluster.get(id) else { return false };
     let peers = alive.node.status().peers;
-    cluster
-        .alive()
-        .all(|(other, _)| other == id || peers.iter().any(|state| state.node == other && state.up.is_some()))
+    let is_there = |other| peers.iter().any(|state| state.node == other && state.up.is_some());
+    !world.network.pending(id) && cluster.alive().all(|(other, _)| other == id || is_there(other))
 }
 
 /// All is at rest and everybody is there: everything is promised again.

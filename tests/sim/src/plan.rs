@@ -171,6 +171,13 @@ impl Plan {
         self.network.most_delay
     }
 
+    /// Whether nothing is in the way of an orderly line: no fault, no shortage, and no request of which programs do not hear.
+    pub fn is_fair(&self) -> bool {
+        let silent =
+            self.deeds.iter().any(|deed| matches!(deed, Deed::Prefetch | Deed::Cancel | Deed::Flush));
+        self.faults == Faults::default() && !self.tight && !silent
+    }
+
     /// Whether nodes may be lost.
     pub fn loses_nodes(&self) -> bool {
         self.faults.ends + self.faults.losses > 0

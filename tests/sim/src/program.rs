@@ -131,15 +131,19 @@ impl Program {
                 let saw = self.look(key, &guard);
                 (Ok((guard, saw)), Ended::Held(saw))
             }
+            // It got nowhere.
+            Err(error @ OpError::PeerLost(_)) if self.world.time() == asked => {
+                self.judge(key, error, way);
+                (Err(error), Ended::Refused)
+            }
             Err(error) => (Err(error), self.judge(key, error, way)),
         };
         let recorded = asking.end(ended);
-        let (guard, saw) = held?;
         let now = self.world.time();
+        let exclusive = held.is_ok().then_some(G::MODE == Mode::Exclusive);
+        self.world.fairness.note(key, self.who, exclusive, asked, now);
+        let (guard, saw) = held?;
         self.world.coverage.count(if now == asked { "hit" } else { "miss" });
-        if !way.try_only {
-            self.world.fairness.note(key, self.who, G::MODE == Mode::Exclusive, asked, now);
-        }
         let what = if G::MODE == Mode::Exclusive { "grabbed" } else { "got" };
         self.world.tell(self.who, key, what, saw);
         let (world, who) = (self.world.clone(), self.who);

@@ -2,7 +2,9 @@
 
 use crate::cluster::Cluster;
 use crate::world::World;
-use kddm_object::{Mode, NodeId, ObjectKey};
+use kddm_memory::Arena;
+use kddm_object::limits::SLOT_SIZES;
+use kddm_object::{Mode, NodeId, ObjectKey, SlotId};
 use std::collections::BTreeMap;
 
 /// Conservation: every request has ended, every slot is free or a copy's, copies agree with each other.
@@ -16,28 +18,20 @@ pub fn check(world: &World, cluster: &Cluster) -> Result<(), String> {
         if !alive.node.is_quiet() {
             return Err(format!("node {id} is not at rest:{}", describe(world, cluster)));
         }
-        let usage = alive.arena.usage();
-        let taken: usize = usage.classes.iter().map(|class| class.slots - class.free).sum();
-        if taken != usage.objects {
-            let objects = usage.objects;
-            return Err(format!(
-                "node {id}: {taken} slots are taken by {objects} copies:{}",
-                describe(world, cluster)
-            ));
+        for (slot, key) in tenants(&alive.arena) {
+            if alive.arena.lookup(key) != Some(slot) {
+                let state = describe(world, cluster);
+                return Err(format!(
+                    "node {id}: {slot:?} still belongs to {key:?}, though nobody finds it:{state}"
+                ));
+            }
         }
-        let mut found = 0;
         for &key in &keys {
             let Some(word) = alive.node.dump(key).word else { continue };
-            found += 1;
             if word.held() || word.revoke() || word.mode() == Mode::None {
                 return Err(format!("node {id}: the copy of {key:?} is left with {word:?}"));
             }
             copies.entry(key).or_default().push((id, word.mode()));
-        }
-        // The registry's own objects are nobody's key.
-        let registry = usage.objects.saturating_sub(found);
-        if registry > 40 {
-            return Err(format!("node {id} has {registry} copies of objects that nobody has used"));
         }
     }
     for (key, copies) in copies {
@@ -46,6 +40,14 @@ pub fn check(world: &World, cluster: &Cluster) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The slots that are not free, and whose they are.
+fn tenants(arena: &Arena) -> Vec<(SlotId, ObjectKey)> {
+    let usage = arena.usage();
+    let most = (usage.slab_bytes / SLOT_SIZES[0] as usize) as u16;
+    let slots = (0..usage.slabs as u16).flat_map(|slab| (0..most).map(move |index| SlotId::new(slab, index)));
+    slots.filter_map(|slot| Some((slot, arena.key_of(slot)?))).collect()
 }
 
 /// What the nodes know of the objects that somebody uses or waits for.

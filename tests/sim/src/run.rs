@@ -31,6 +31,9 @@ pub struct Report {
 /// So long nobody may wait once nothing is wrong any more.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// So much happens in no round.
+const STEPS: u64 = 2_000_000;
+
 /// Runs a seed.
 ///
 /// # Errors
@@ -92,7 +95,7 @@ impl Simulator {
         })?;
         rest::check(&world, &self.cluster).map_err(Finding::Wrong)?;
         let plan = &world.plan;
-        if plan.faults == Default::default() && !plan.tight {
+        if plan.is_fair() {
             let judged =
                 world.fairness.check(2 * plan.most_delay().as_nanos() as u64).map_err(Finding::Wrong)?;
             world.coverage.add("waited long enough to be overtaken", judged);
@@ -108,8 +111,8 @@ impl Simulator {
 
     fn until_met(&mut self) -> Result<(), Finding> {
         self.until("nodes meet", |it| {
-            it.cluster.away().is_empty()
-                && it.cluster.alive().all(|(id, _)| membership::has_met_all(&it.cluster, id))
+            let met = |(id, _)| membership::has_met_all(&it.world, &it.cluster, id);
+            it.cluster.away().is_empty() && it.cluster.alive().all(met)
         })
     }
 
@@ -120,25 +123,27 @@ impl Simulator {
     /// Lets things happen until `done`.
     fn until(&mut self, what: &str, done: impl Fn(&Simulator) -> bool) -> Result<(), Finding> {
         let mut begun = self.world.executor.now();
-        while !done(self) {
+        let mut steps = 0;
+        loop {
+            // Programs that have ended have no use for what goes wrong.
+            if let (0, Some(troubles)) = (self.world.executor.programs(), &mut self.troubles) {
+                troubles.only_repairs();
+            }
+            if done(self) {
+                return self.world.findings.check();
+            }
             self.world.findings.check()?;
             if !self.troubles_over() {
                 begun = self.world.executor.now();
             }
-            // Programs that have ended have no use for what goes wrong.
-            if self.world.executor.programs() == 0 {
-                if let Some(troubles) = &mut self.troubles {
-                    troubles.only_repairs();
-                }
-            }
-            let late = self.world.executor.now().saturating_sub(begun) > PATIENCE;
+            steps += 1;
+            let late = steps > STEPS || self.world.executor.now().saturating_sub(begun) > PATIENCE;
             if late || !self.step() {
                 let why = if late { "nobody gets on" } else { "nothing is left to happen" };
                 let state = rest::describe(&self.world, &self.cluster);
                 return Err(Finding::Stall(format!("waiting until {what}, {why}:{state}")));
             }
         }
-        self.world.findings.check()
     }
 
     /// Tasks that can run, and nodes that have something to look at.
