@@ -14,7 +14,10 @@ pub(crate) fn failed(key: ObjectKey, error: OpError) -> Errno {
         OpError::WouldBlock => Errno::EAGAIN,
         OpError::NoMemory => Errno::ENOMEM,
         OpError::Device(code) => match Errno::from_raw(code) {
-            Errno::UnknownErrno => Errno::EIO,
+            Errno::UnknownErrno | Errno::EIO => {
+                tracing::warn!(%key, code, "the device of its home failed, or what it holds is damaged: see the log there");
+                Errno::EIO
+            }
             errno => errno,
         },
         OpError::NoSet(_) | OpError::NoHome(_) | OpError::PeerLost(_) | OpError::Lost => {
