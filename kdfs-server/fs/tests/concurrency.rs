@@ -370,11 +370,11 @@ fn pages_on_the_partition_alone_are_cut_too() {
     drop(cluster);
     let cluster = Cluster::start(partitions, 16 << 20, Some);
     cluster.run(20, async {
-        let changes = Changes { size: Some(5000), ..Changes::default() };
+        let changes = Changes { size: Some(1 << 16), ..Changes::default() };
         cluster.node(2).setattr(&ROOT, file, changes).await.unwrap();
         cluster.node(2).write(&ROOT, file, 400_000, b"end").await.unwrap();
         let mut bytes = vec![1; 400_000];
         assert_eq!(cluster.node(1).read(file, 0, &mut bytes).await, Ok(400_000));
-        assert!(bytes[..5000] == [7; 5000] && bytes[5000..].iter().all(|&byte| byte == 0));
+        assert!(bytes[..1 << 16] == [7; 1 << 16] && bytes[1 << 16..].iter().all(|&byte| byte == 0));
     });
 }
