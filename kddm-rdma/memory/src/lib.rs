@@ -12,7 +12,9 @@
 //! 3. What a thread may do with a slot's bytes is what the word says: nothing else locks them.
 //! 4. Slabs, once mapped, stay mapped: any slot number, however stale, leads to memory that exists.
 //!
-//! The hits' orderings are explained in `control.rs`, the index's in `index.rs`.
+//! The hits' orderings are explained in `control.rs`, the index's in `index.rs`. Both run in every interleaving in
+//! `tests/interleave` (the feature `interleave`: `sync.rs` then has loom's types, `space/heap.rs` takes the place of the
+//! mappings, `fault.rs` plants mistakes), and under miri and ThreadSanitizer in `tests/sanitize`.
 
 mod arena;
 mod bytes;

@@ -321,5 +321,6 @@ pub(crate) fn kept_back(slots: usize) -> usize {
     (slots / 16).max(4).min(slots / 2)
 }
 
-#[cfg(test)]
+// Safe code of one thread: nothing for miri.
+#[cfg(all(test, not(miri)))]
 mod tests;

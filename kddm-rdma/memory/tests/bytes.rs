@@ -17,7 +17,7 @@ fn arena_with(size: u32) -> (Arena, SlotId, Generation) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 1 } else { 128 }))]
 
     #[test]
     fn what_is_copied_in_comes_out(offset in 0usize..300, bytes in prop::collection::vec(any::<u8>(), 0..300)) {
@@ -80,14 +80,15 @@ fn nothing_lands_where_somebody_holds() {
 /// false, never others.
 #[test]
 fn a_read_is_of_one_tenancy_or_fails() {
-    const ROUNDS: u32 = 3000;
+    const ROUNDS: u32 = if cfg!(miri) { 20 } else { 3000 };
+    const SIZE: usize = if cfg!(miri) { 64 } else { 4096 };
     let arena = Arena::new(ArenaConfig::new(64 << 10)).unwrap();
     let announced = AtomicU32::new(0);
     let (good, bad, end) = (AtomicU32::new(0), AtomicU32::new(0), AtomicBool::new(false));
     let enough = || good.load(Acquire) > 0 && bad.load(Acquire) > 0;
     thread::scope(|scope| {
         let reader = scope.spawn(|| {
-            let mut bytes = [0; 4096];
+            let mut bytes = [0; SIZE];
             while !end.load(Acquire) {
                 let generation = announced.load(Acquire);
                 let read = arena.copy_out(SlotId::new(0, 0), Generation(generation), &mut bytes);
@@ -101,10 +102,10 @@ fn a_read_is_of_one_tenancy_or_fails() {
         // On until both have happened, or the test would mean nothing.
         let mut rounds = (0..ROUNDS).chain((ROUNDS..u32::MAX).take_while(|_| !enough()));
         while let Some(round) = rounds.next().filter(|_| !reader.is_finished()) {
-            let slot = arena.allocate(ObjectKey::new(SetId(2), round), 4096, true).unwrap();
+            let slot = arena.allocate(ObjectKey::new(SetId(2), round), SIZE as u32, true).unwrap();
             assert_eq!(slot, SlotId::new(0, 0));
             let generation = arena.generation(slot);
-            let bytes: Vec<u8> = generation.0.to_le_bytes().into_iter().cycle().take(4096).collect();
+            let bytes: Vec<u8> = generation.0.to_le_bytes().into_iter().cycle().take(SIZE).collect();
             assert!(arena.copy_in(slot, 0, &bytes));
             announced.store(generation.0, Release);
             if round % 8 == 0 {
