@@ -124,7 +124,11 @@ fn seen_last(operations: &[Operation]) -> FxHashMap<Content, u64> {
     };
     for operation in operations {
         match operation.action {
-            Action::Acquire(_, _, 0) | Action::FoundNothing | Action::FoundLost | Action::Touch(_) => {
+            Action::Acquire(_, _, 0)
+            | Action::FoundNothing
+            | Action::FoundNoBytes
+            | Action::FoundLost
+            | Action::Touch(_) => {
                 let contents = [Content::Untouched, Content::Value(0), Content::Lost, Content::Unknown];
                 contents.into_iter().for_each(|content| seen(content, operation));
             }

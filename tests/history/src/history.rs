@@ -38,6 +38,8 @@ pub enum Ended {
     Done,
     /// It would not make the object, and there was none.
     FoundNothing,
+    /// It would not make the object, and there was none, or none but zeros that nobody has written.
+    FoundNoBytes,
     /// The object is lost.
     FoundLost,
     /// Nothing at all was changed.
@@ -134,6 +136,7 @@ impl<K: Ord + Copy + fmt::Debug> History<K> {
             (Ended::Held(saw), Action::Acquire(mode, touch, _)) => (Action::Acquire(mode, touch, saw), true),
             (Ended::Done, action) => (action, true),
             (Ended::FoundNothing, _) => (Action::FoundNothing, true),
+            (Ended::FoundNoBytes, _) => (Action::FoundNoBytes, true),
             (Ended::FoundLost, _) => (Action::FoundLost, true),
             (Ended::Refused, _) | (Ended::Failed, Action::Remove | Action::Sync) => (Action::Nothing, true),
             // What it would have made may be made later.

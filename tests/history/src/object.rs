@@ -47,6 +47,8 @@ pub(crate) enum Action {
     Remove,
     /// An operation that would not make the object did not find it.
     FoundNothing,
+    /// The same, where zeros that nobody has written are nothing.
+    FoundNoBytes,
     /// An operation was told that the object is lost.
     FoundLost,
     /// It ended without having changed anything.
@@ -89,6 +91,10 @@ impl State {
             Action::Remove if self.held() => Next::new(),
             Action::Remove => smallvec![State::new(Content::Untouched)],
             Action::FoundNothing => self.found(Content::Untouched, crashes),
+            Action::FoundNoBytes if self.content == Content::Value(0) && !self.writer => {
+                smallvec![self.clone()]
+            }
+            Action::FoundNoBytes => self.found(Content::Untouched, crashes),
             Action::FoundLost => self.found(Content::Lost, crashes),
             Action::Nothing => smallvec![self.clone()],
             Action::Touch(touch) => match (self.content, touch) {
@@ -191,7 +197,7 @@ impl fmt::Display for Action {
             Action::Put(Mode::Exclusive, None) => write!(f, "put, nothing written"),
             Action::Put(Mode::Exclusive, Some(value)) => write!(f, "put of {value}"),
             Action::Remove => write!(f, "remove"),
-            Action::FoundNothing => write!(f, "found nothing"),
+            Action::FoundNothing | Action::FoundNoBytes => write!(f, "found nothing"),
             Action::FoundLost => write!(f, "was told: lost"),
             Action::Nothing => write!(f, "refused"),
             Action::Touch(_) => write!(f, "may have made it"),

@@ -9,13 +9,11 @@ use crate::transport::Recorded;
 use crate::world::World;
 use fastrand::Rng;
 use kddm_history::Who;
+use kddm_object::limits::SLAB_MIN;
 use kddm_rdma::{Arena, ArenaConfig, Incarnation, Node, NodeConfig, NodeId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// The smallest slab, so that small arenas have several.
-const SLAB: usize = 64 << 10;
 
 /// A node that lives.
 pub struct Alive {
@@ -52,7 +50,7 @@ impl Cluster {
         let life = Life(self.lives);
         let world = &self.world;
         let plan = &world.plan;
-        let arena = ArenaConfig { bytes: plan.arena, slab_bytes: SLAB };
+        let arena = ArenaConfig { bytes: plan.arena, slab_bytes: SLAB_MIN };
         let arena = Arc::new(Arena::new(arena).expect("the kernel gives a few hundred KiB"));
         let incarnation = Incarnation(u64::from(self.lives));
         let transport = Recorded {

@@ -191,7 +191,7 @@ impl Program {
                 continue;
             }
             if let Some(mut held) = self.hold::<Shared>(key, reserve).await {
-                let device = self.world.device(self.me());
+                let device = self.world.device(self.node.me());
                 let written = held.guard().is_some_and(|guard| device.write(key, guard).is_ok());
                 if let (true, Some(guard)) = (written, held.guard()) {
                     self.node.cleaned(guard);

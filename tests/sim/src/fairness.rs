@@ -53,7 +53,8 @@ impl Fairness {
                 let since = turn.asked.max(served.map_or(0, |other| other.got)) + reached;
                 let mut came: BTreeMap<Who, u32> = BTreeMap::new();
                 let behind = |other: &&Turn| {
-                    other.who.node == turn.who.node
+                    other.exclusive.is_some()
+                        && other.who.node == turn.who.node
                         && other.asked > turn.asked
                         && (other.exclusive == Some(true) || turn.exclusive == Some(true))
                 };

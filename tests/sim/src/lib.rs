@@ -15,6 +15,7 @@
 
 mod bytes;
 mod cluster;
+mod command;
 mod coverage;
 mod deeds;
 mod device;
@@ -33,6 +34,7 @@ mod sets;
 mod transport;
 mod world;
 
+pub use command::{Command, Outcome, Regression, regressions};
 pub use coverage::{Counts, EXPECTED};
 pub use findings::Finding;
 pub use log::Log;

@@ -4,7 +4,9 @@ use crate::host::Speed;
 use crate::sets::Shape;
 use fastrand::Rng;
 use kddm_fabric::sim::SimConfig;
+use kddm_object::limits::{SLAB_MIN, SLOT_SIZES, size_class};
 use kddm_rdma::{Home, NodeId, ObjectKey, SetId};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What a thread can do.
@@ -122,14 +124,15 @@ fn micros(micros: u64) -> Duration {
 }
 
 impl Plan {
-    /// The plan of a seed.
-    pub fn of(seed: u64) -> Plan {
+    /// The plan of a seed. With `isolation` nodes may be given up while they live, of which not much can be promised before
+    /// views are agreed upon.
+    pub fn of(seed: u64, isolation: bool) -> Plan {
         let rng = &mut Rng::with_seed(seed);
         let members: Vec<NodeId> =
             (1..=rng.u8(1..=5)).map(|id| NodeId::new(id).expect("1 to 5 are node ids")).collect();
         let objects = objects(rng, &members);
         let tight = rng.u8(0..4) == 0;
-        let arena = if tight { rng.usize(2..=6) << 16 } else { 8 << 20 };
+        let arena = if tight { tight_arena(rng, &objects, members.len() == 1) } else { 8 << 20 };
         let most = [5, 50, 500, 5000][rng.usize(0..4)];
         let mut deeds = DEEDS.to_vec();
         rng.shuffle(&mut deeds);
@@ -160,7 +163,7 @@ impl Plan {
                 most: micros([20, 200, 5_000][rng.usize(0..3)]),
                 stalled_percent: [0, 0, 5][rng.usize(0..3)],
             },
-            faults: faults(rng, members.len()),
+            faults: faults(rng, members.len(), isolation),
             members,
             objects,
         }
@@ -184,12 +187,30 @@ impl Plan {
     }
 }
 
-fn faults(rng: &mut Rng, nodes: usize) -> Faults {
+/// As much as is needed if one node has all volatile objects, which cannot leave, and holds its threads' worth of others. A node
+/// that is alone may have less: its programs are told that there is no memory. (With others, a grant that finds no place to
+/// land would keep the object from them.)
+fn tight_arena(rng: &mut Rng, objects: &[ObjectKey], alone: bool) -> usize {
+    let mut slots: BTreeMap<u32, usize> = BTreeMap::new();
+    for key in objects {
+        let size = crate::sets::policy(key.set).map_or(0, |policy| policy.object_size);
+        let class = size_class(size).map_or(0, |class| SLOT_SIZES[class]);
+        let slots = slots.entry(class).or_default();
+        *slots = if crate::sets::is_stored(key.set) { (*slots).max(16) } else { *slots + 1 };
+    }
+    let slabs: usize =
+        slots.iter().map(|(&class, &slots)| (slots * class as usize).div_ceil(SLAB_MIN) + 1).sum();
+    let less = if alone { rng.usize(0..=slabs) } else { 0 };
+    // The registry's objects have their place, too.
+    (slabs + 2 - less).max(2) * SLAB_MIN
+}
+
+fn faults(rng: &mut Rng, nodes: usize, lossy: bool) -> Faults {
     let mut some = |one_in: u8, most: u32| if rng.u8(0..one_in) == 0 { rng.u32(1..=most) } else { 0 };
     let quiet = some(3, 1) == 1;
     let faults = Faults {
         ends: some(3, 3),
-        losses: some(6, 2),
+        losses: if lossy { some(6, 2) } else { 0 },
         cuts: some(3, 6),
         stops: some(4, 4),
         slow: some(4, 3),

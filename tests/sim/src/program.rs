@@ -220,7 +220,7 @@ impl Program {
             ledger.owned.entry(me).or_default().insert(key);
         }
         let suspect = ledger.suspects.contains(&me);
-        if suspect && changes {
+        if suspect {
             world.blur(&mut ledger, key);
         }
         drop(ledger);
@@ -237,10 +237,15 @@ impl Program {
         let plan = &self.world.plan;
         let troubled = self.world.ledger.lock().troubled;
         let (allowed, name, ended) = match error {
+            // What was only made and never written need not outlive the memory of the nodes.
+            OpError::Absent if crate::sets::is_stored(key.set) => {
+                (way.touch == Touch::Refuse, "found nothing", Ended::FoundNoBytes)
+            }
             OpError::Absent => (way.touch == Touch::Refuse, "found nothing", Ended::FoundNothing),
             OpError::WouldBlock => (way.try_only, "try refused", Ended::Refused),
             OpError::Lost => (troubled || plan.loses_nodes(), "told: lost", Ended::FoundLost),
             OpError::PeerLost(_) => (troubled, "told: peer lost", Ended::Failed),
+            OpError::Device(libc::ENOMEM) => (plan.tight, "told: no memory at home", Ended::Failed),
             OpError::Device(_) => (plan.faults.device_percent > 0, "told: device failed", Ended::Failed),
             OpError::NoMemory => (plan.tight, "told: no memory", Ended::Failed),
             OpError::NoSet(_) | OpError::NoHome(_) => (false, "told: no set", Ended::Failed),
@@ -252,18 +257,20 @@ impl Program {
         }
         ended
     }
-
-    /// Which node it runs on.
-    pub fn me(&self) -> NodeId {
-        self.node.me()
-    }
 }
 
 impl Asking {
     /// Whether it was recorded.
     fn end(&mut self, ended: Ended) -> bool {
         self.ended = true;
-        Ledger::count(&mut self.world.ledger.lock().busy, self.who, self.key, false);
+        self.world.get_on();
+        let mut ledger = self.world.ledger.lock();
+        Ledger::count(&mut ledger.busy, self.who, self.key, false);
+        if let (Ended::Unknown | Ended::Failed, Ok(node)) = (ended, NodeId::new(self.who.node)) {
+            // What it asked for may be had all the same.
+            ledger.owned.entry(node).or_default().insert(self.key);
+        }
+        drop(ledger);
         let Some(call) = self.call.take() else { return false };
         let mut history = self.world.history.lock();
         history.at(self.world.executor.now().as_nanos() as u64);

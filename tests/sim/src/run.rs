@@ -34,12 +34,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// So much happens in no round.
 const STEPS: u64 = 2_000_000;
 
-/// Runs a seed.
+/// Runs the plan of a seed.
 ///
 /// # Errors
 /// What is wrong.
-pub fn run(seed: u64, log: Log) -> Result<Report, Finding> {
-    let plan = Plan::of(seed);
+pub fn run(plan: Plan, log: Log) -> Result<Report, Finding> {
+    let seed = plan.seed;
     if log.is_shown() {
         println!("{plan:#?}");
     }
@@ -136,6 +136,7 @@ impl Simulator {
             if !self.troubles_over() {
                 begun = self.world.executor.now();
             }
+            begun = begun.max(self.world.got_on());
             steps += 1;
             let late = steps > STEPS || self.world.executor.now().saturating_sub(begun) > PATIENCE;
             if late || !self.step() {

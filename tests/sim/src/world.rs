@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// The world of one seed.
 pub struct World {
@@ -38,6 +39,8 @@ pub struct World {
     pub ledger: Mutex<Ledger>,
     devices: Vec<Arc<Device>>,
     values: AtomicU64,
+    /// When an operation of a program ended last, in nanoseconds.
+    progress: AtomicU64,
 }
 
 /// Who has what, and what was lost in this round.
@@ -76,6 +79,7 @@ impl World {
             ledger: Mutex::default(),
             devices,
             values: AtomicU64::new(0),
+            progress: AtomicU64::new(0),
             plan,
         })
     }
@@ -88,6 +92,16 @@ impl World {
     /// What of a node outlives it. Members are numbered from 1.
     pub fn device(&self, node: NodeId) -> &Arc<Device> {
         &self.devices[usize::from(node.get()) - 1]
+    }
+
+    /// An operation of a program has ended, one way or the other.
+    pub fn get_on(&self) {
+        self.progress.store(self.time(), Ordering::Relaxed);
+    }
+
+    /// When one ended last.
+    pub fn got_on(&self) -> Duration {
+        Duration::from_nanos(self.progress.load(Ordering::Relaxed))
     }
 
     /// Nanoseconds since the beginning.
