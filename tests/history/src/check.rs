@@ -9,9 +9,9 @@
 //! makes the object, nor just before a crash that changes the object under it.
 
 use crate::history::{Operation, Part};
-use crate::object::{Action, Content, Mode, State};
+use crate::object::{Action, Content, Mode, Past, State};
 use rustc_hash::{FxHashMap, FxHashSet};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use std::fmt;
 
 /// How much was looked at.
@@ -82,6 +82,8 @@ struct Search<'a> {
     crashes: bool,
     /// When a content is seen for the last time: a crash to what nobody sees any more explains nothing.
     seen_last: FxHashMap<Content, u64>,
+    /// Of these, those that count now; `None`: all.
+    targets: Option<Vec<Content>>,
     now: u64,
     /// Under way, by their beginning.
     pending: Vec<u32>,
@@ -104,7 +106,8 @@ pub(crate) fn check(part: &Part) -> Result<usize, Stuck> {
     let first = Configuration { state: State::new(part.first), done: Done::new() };
     let seen_last = seen_last(operations);
     let (pending, possible) = (Vec::new(), vec![first]);
-    let mut search = Search { operations, crashes, seen_last, now: 0, pending, possible, tried: 0 };
+    let mut search =
+        Search { operations, crashes, seen_last, targets: None, now: 0, pending, possible, tried: 0 };
     for (now, operation, ends) in events {
         search.now = now;
         match (ends, operations[operation as usize].certain) {
@@ -116,27 +119,29 @@ pub(crate) fn check(part: &Part) -> Result<usize, Stuck> {
     Ok(search.tried)
 }
 
+/// What an action may see.
+fn seen_by(action: Action) -> SmallVec<[Content; 4]> {
+    match action {
+        Action::Acquire(_, _, 0) | Action::FoundNothing | Action::FoundNoBytes | Action::FoundLost => {
+            smallvec![Content::Untouched, Content::Value(0), Content::Lost, Content::Unknown]
+        }
+        Action::Acquire(_, _, saw) => smallvec![Content::Value(saw), Content::Unknown],
+        _ => SmallVec::new(),
+    }
+}
+
+/// Whether `part` is `whole`, some left out.
+fn is_part(part: &[Content], whole: &[Content]) -> bool {
+    let mut whole = whole.iter();
+    part.iter().all(|content| whole.any(|other| other == content))
+}
+
 fn seen_last(operations: &[Operation]) -> FxHashMap<Content, u64> {
     let mut last = FxHashMap::default();
-    let mut seen = |content, operation: &Operation| {
-        let end: &mut u64 = last.entry(content).or_default();
-        *end = operation.ended.max(*end);
-    };
     for operation in operations {
-        match operation.action {
-            Action::Acquire(_, _, 0)
-            | Action::FoundNothing
-            | Action::FoundNoBytes
-            | Action::FoundLost
-            | Action::Touch(_) => {
-                let contents = [Content::Untouched, Content::Value(0), Content::Lost, Content::Unknown];
-                contents.into_iter().for_each(|content| seen(content, operation));
-            }
-            Action::Acquire(_, _, saw) => {
-                seen(Content::Value(saw), operation);
-                seen(Content::Unknown, operation);
-            }
-            _ => {}
+        for content in seen_by(operation.action) {
+            let end: &mut u64 = last.entry(content).or_default();
+            *end = operation.ended.max(*end);
         }
     }
     last
@@ -145,6 +150,20 @@ fn seen_last(operations: &[Operation]) -> FxHashMap<Content, u64> {
 impl Search<'_> {
     /// `operation` ends: by now it has taken effect.
     fn take_effect(&mut self, operation: u32) -> Result<(), Stuck> {
+        self.pending.retain(|&other| other != operation);
+        let action = self.action(operation);
+        if let Action::Nothing | Action::Put(..) = action {
+            // Nothing keeps it back, and nothing has to come before it that cannot come after.
+            let after = |from: Configuration| match from.has(operation) {
+                true => from.without(operation),
+                false => Configuration { state: from.state.put(action, self.crashes), done: from.done },
+            };
+            let possible = self.possible.drain(..).map(after).collect();
+            self.possible = self.least_spent(possible);
+            return Ok(());
+        }
+        self.pending.push(operation);
+        self.targets = self.seen_by_pending();
         let mut seen: FxHashSet<Configuration> = FxHashSet::default();
         let mut left = std::mem::take(&mut self.possible);
         let before = left.clone();
@@ -171,20 +190,21 @@ impl Search<'_> {
 
     fn next(&self, from: &Configuration, wanted: u32) -> Vec<Configuration> {
         let mut next = Vec::new();
-        let mut open: SmallVec<[Action; 4]> = SmallVec::new();
-        for &other in &self.pending {
+        // Of those that do the same, the one that ends first may as well be the first to take effect.
+        let mut first: SmallVec<[u32; 8]> = SmallVec::new();
+        for &other in self.pending.iter().filter(|&&other| !from.has(other)) {
+            let (action, ended) = (self.action(other), self.operations[other as usize].ended);
+            match first.iter_mut().find(|same| self.action(**same) == action) {
+                Some(same) if self.operations[*same as usize].ended > ended => *same = other,
+                Some(_) => {}
+                None => first.push(other),
+            }
+        }
+        for other in first {
             let action = self.action(other);
-            if from.has(other) || (other != wanted && !action.enables_others(&from.state)) {
-                continue;
+            if other == wanted || action.enables_others(&from.state) {
+                self.apply(from, other, &mut next);
             }
-            if !self.operations[other as usize].certain {
-                // Of those that may never end and do the same, one is as good as the other.
-                if open.contains(&action) {
-                    continue;
-                }
-                open.push(action);
-            }
-            self.apply(from, other, &mut next);
             if action == Action::Loss {
                 self.before_loss(from).iter().for_each(|held| self.apply(held, other, &mut next));
             }
@@ -193,12 +213,30 @@ impl Search<'_> {
     }
 
     fn apply(&self, from: &Configuration, operation: u32, next: &mut Vec<Configuration>) {
-        let seen_later = |content| self.seen_last.get(&content).is_some_and(|&last| last >= self.now);
+        let wanted = |content| match &self.targets {
+            Some(targets) => targets.contains(&content),
+            None => self.seen_last.get(&content).is_some_and(|&last| last >= self.now),
+        };
         let states = match self.action(operation) {
-            Action::Loss => from.state.losses(seen_later),
+            Action::Loss => from.state.losses(wanted),
             action => from.state.after(action, self.crashes),
         };
         next.extend(states.into_iter().map(|state| from.with(operation, state)));
+    }
+
+    /// What a crash may have to lead to now: what somebody under way sees. All else it may lead to later, when somebody sees it; but
+    /// not after a sync.
+    fn seen_by_pending(&self) -> Option<Vec<Content>> {
+        let mut targets = Vec::new();
+        for &operation in &self.pending {
+            match self.action(operation) {
+                Action::Sync => return None,
+                action => targets.extend(seen_by(action)),
+            }
+        }
+        targets.sort_unstable();
+        targets.dedup();
+        Some(targets)
     }
 
     /// Holds under way that see what a loss takes away must have begun before it: all readers, or one writer.
@@ -230,6 +268,7 @@ impl Search<'_> {
 
     /// An operation of which nobody knows has no effect after this, but may have had one that nobody has needed yet.
     fn close(&mut self, operation: u32) {
+        self.targets = None;
         let mut seen: FxHashSet<Configuration> = self.possible.drain(..).collect();
         let mut left: Vec<Configuration> = seen.iter().cloned().collect();
         while let Some(configuration) = left.pop() {
@@ -245,27 +284,34 @@ impl Search<'_> {
             .least_spent(seen.into_iter().map(|configuration| configuration.without(operation)).collect());
     }
 
-    /// Of configurations that differ only in what may still come, those that keep the most of it.
+    /// Of configurations that differ only in what may still come, or come back, those to which the most may.
     fn least_spent(&self, configurations: FxHashSet<Configuration>) -> Vec<Configuration> {
+        if configurations.len() < 2 {
+            return configurations.into_iter().collect();
+        }
         let is_open = |operation: &u32| !self.operations[*operation as usize].certain;
-        let mut groups: FxHashMap<Configuration, Vec<Done>> = FxHashMap::default();
-        for Configuration { state, done } in configurations {
+        let mut groups: FxHashMap<Configuration, Vec<(Done, Past)>> = FxHashMap::default();
+        for Configuration { mut state, done } in configurations {
             let (spent, certain): (Done, Done) = done.into_iter().partition(is_open);
-            groups.entry(Configuration { state, done: certain }).or_default().push(spent);
+            let past = std::mem::take(&mut state.past);
+            groups.entry(Configuration { state, done: certain }).or_default().push((spent, past));
         }
         let mut least = Vec::new();
-        for (group, mut spent) in groups {
-            spent.sort_unstable_by_key(|spent| spent.len());
-            let mut kept: Vec<Done> = Vec::new();
-            for spent in spent {
-                if !kept.iter().any(|less| less.iter().all(|operation| spent.contains(operation))) {
-                    kept.push(spent);
+        for (group, mut rest) in groups {
+            rest.sort_unstable_by_key(|(spent, past)| (spent.len(), usize::MAX - past.len()));
+            let mut kept: Vec<(Done, Past)> = Vec::new();
+            for (spent, past) in rest {
+                let worse = |(less, more): &(Done, Past)| {
+                    less.iter().all(|operation| spent.contains(operation)) && is_part(&past, more)
+                };
+                if !kept.iter().any(worse) {
+                    kept.push((spent, past));
                 }
             }
-            least.extend(kept.into_iter().map(|spent| {
+            least.extend(kept.into_iter().map(|(spent, past)| {
                 let mut done: Done = group.done.iter().copied().chain(spent).collect();
                 done.sort_unstable();
-                Configuration { state: group.state.clone(), done }
+                Configuration { state: State { past, ..group.state.clone() }, done }
             }));
         }
         least

@@ -24,7 +24,7 @@ pub enum Touch {
 }
 
 /// What an object holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Content {
     /// Nobody has made it.
     Untouched,
@@ -68,8 +68,11 @@ pub(crate) struct State {
     pub readers: u16,
     pub writer: bool,
     /// What a crash may bring back, oldest first; kept only where crashes are recorded.
-    pub past: SmallVec<[Content; 4]>,
+    pub past: Past,
 }
+
+/// Earlier contents, oldest first.
+pub(crate) type Past = SmallVec<[Content; 4]>;
 
 /// The states that an action leads to: none if it cannot be.
 pub(crate) type Next = SmallVec<[State; 2]>;
@@ -87,7 +90,7 @@ impl State {
     pub fn after(&self, action: Action, crashes: bool) -> Next {
         match action {
             Action::Acquire(mode, touch, saw) => self.acquire(mode, touch, saw, crashes),
-            Action::Put(mode, wrote) => smallvec![self.put(mode, wrote, crashes)],
+            Action::Put(..) => smallvec![self.put(action, crashes)],
             Action::Remove if self.held() => Next::new(),
             Action::Remove => smallvec![State::new(Content::Untouched)],
             Action::FoundNothing => self.found(Content::Untouched, crashes),
@@ -146,14 +149,15 @@ impl State {
     }
 
     /// Its acquire came before: it had ended when the put began.
-    fn put(&self, mode: Mode, wrote: Option<u64>, crashes: bool) -> State {
-        let mut next = match wrote {
-            Some(value) => self.with(Content::Value(value), crashes),
-            None => self.clone(),
+    pub fn put(&self, action: Action, crashes: bool) -> State {
+        let mut next = match action {
+            Action::Put(_, Some(value)) => self.with(Content::Value(value), crashes),
+            _ => self.clone(),
         };
-        match mode {
-            Mode::Shared => next.readers = next.readers.saturating_sub(1),
-            Mode::Exclusive => next.writer = false,
+        match action {
+            Action::Put(Mode::Shared, _) => next.readers = next.readers.saturating_sub(1),
+            Action::Put(Mode::Exclusive, _) => next.writer = false,
+            _ => {}
         }
         next
     }
