@@ -31,5 +31,8 @@ scale: build ## messages, hops and memory from 2 to 250 nodes, in virtual time: 
 lint: ## format, clippy, documentation, dependencies
 	@tests/lint
 
+sim: ## whole nodes in a simulated world: SEEDS=1000 of them, the first SEED=0
+	@cargo run --locked --quiet -p kddm-sim -- $(if $(SEED),--seed $(SEED)) --seeds $(or $(SEEDS),$(if $(SEED),1,1000))
+
 repeat: setup build ## the cluster and alternation tests N=20 times, until one fails
 	@tests/repeat $(N)

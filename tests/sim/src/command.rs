@@ -152,15 +152,7 @@ impl Command {
     }
 
     fn one(&self, seed: u64) -> Result<Report, Finding> {
-        let once = || -> Result<Report, Finding> {
-            let plan = Plan::of(seed, self.isolation);
-            let result = catch_unwind(AssertUnwindSafe(|| run(plan, Log::new(self.log))));
-            result.unwrap_or_else(|panic| {
-                let text = panic.downcast_ref::<String>().cloned();
-                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-                Err(Finding::Panic(text.unwrap_or_else(|| "without a word".to_owned())))
-            })
-        };
+        let once = || run_caught(Plan::of(seed, self.isolation), Log::new(self.log));
         let report = once()?;
         if self.twice {
             let again = once()?;
@@ -178,6 +170,18 @@ impl Command {
         let isolation = if self.isolation { " --isolation" } else { "" };
         format!("cargo run -p kddm-sim -- --seed {seed}{isolation} --log")
     }
+}
+
+/// Runs the plan of a seed; a panic is a finding, too.
+///
+/// # Errors
+/// What is wrong.
+pub fn run_caught(plan: Plan, log: Log) -> Result<Report, Finding> {
+    catch_unwind(AssertUnwindSafe(|| run(plan, log))).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(Finding::Panic(text.unwrap_or_else(|| "without a word".to_owned())))
+    })
 }
 
 impl Outcome {

@@ -31,11 +31,6 @@ impl Device {
         self.0.lock().failures
     }
 
-    /// From now on it works.
-    pub fn repair(&self) {
-        self.0.lock().failing_percent = 0;
-    }
-
     /// Writes an object.
     ///
     /// # Errors

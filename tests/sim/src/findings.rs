@@ -46,11 +46,6 @@ impl Findings {
         self.0.lock().get_or_insert(Finding::Wrong(what));
     }
 
-    /// Something does not end.
-    pub fn stall(&self, what: String) {
-        self.0.lock().get_or_insert(Finding::Stall(what));
-    }
-
     /// The first finding.
     ///
     /// # Errors

@@ -34,9 +34,9 @@ mod sets;
 mod transport;
 mod world;
 
-pub use command::{Command, Outcome, Regression, regressions};
+pub use command::{Command, Outcome, Regression, regressions, run_caught};
 pub use coverage::{Counts, EXPECTED};
 pub use findings::Finding;
 pub use log::Log;
-pub use plan::Plan;
+pub use plan::{Deed, Faults, Plan};
 pub use run::{Report, run};

@@ -1,4 +1,5 @@
 //! `kddm-sim`: runs seeds.
+#![forbid(unsafe_code)]
 
 use anyhow::Result;
 use clap::Parser;

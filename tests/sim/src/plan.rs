@@ -117,6 +117,8 @@ pub struct Plan {
     pub device: Speed,
     /// What goes wrong.
     pub faults: Faults,
+    /// UNSOUND, to see that it is seen: nodes keep the copies that they have said to have dropped.
+    pub unsound_keep_copies: bool,
 }
 
 fn micros(micros: u64) -> Duration {
@@ -166,6 +168,7 @@ impl Plan {
             faults: faults(rng, members.len(), isolation),
             members,
             objects,
+            unsound_keep_copies: false,
         }
     }
 
@@ -174,10 +177,11 @@ impl Plan {
         self.network.most_delay
     }
 
-    /// Whether nothing is in the way of an orderly line: no fault, no shortage, and no request of which programs do not hear.
+    /// Whether nothing is in the way of an orderly line: no fault, no shortage, and no request of which programs do not hear. A
+    /// get that meets a remove on its way asks anew, at the end of the line.
     pub fn is_fair(&self) -> bool {
-        let silent =
-            self.deeds.iter().any(|deed| matches!(deed, Deed::Prefetch | Deed::Cancel | Deed::Flush));
+        let silent = |deed: &Deed| matches!(deed, Deed::Prefetch | Deed::Cancel | Deed::Flush | Deed::Remove);
+        let silent = self.deeds.iter().any(silent);
         self.faults == Faults::default() && !self.tight && !silent
     }
 

@@ -1,0 +1,16 @@
+//! The simulator sees a broken protocol: nodes that acknowledge invalidations and keep their copies.
+
+use kddm_sim::{Deed, Faults, Log, Plan, run_caught};
+
+#[test]
+fn nodes_that_keep_invalidated_copies_are_caught() {
+    let mut caught = 0;
+    for seed in 0..40 {
+        let mut plan = Plan::of(seed, false);
+        plan.unsound_keep_copies = true;
+        plan.deeds = vec![Deed::Get, Deed::Write];
+        (plan.faults, plan.arena) = (Faults::default(), 8 << 20);
+        caught += u32::from(run_caught(plan, Log::new(false)).is_err());
+    }
+    assert!(caught >= 10, "they were caught in {caught} of 40 seeds only");
+}
