@@ -4,7 +4,7 @@ N ?= 20
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BENCH := $(TARGET)/debug/kddm-bench
 
-.PHONY: help setup build demo test bench scale lint repeat
+.PHONY: help setup build demo test bench scale lint repeat sim
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18

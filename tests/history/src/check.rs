@@ -318,7 +318,8 @@ impl Search<'_> {
     }
 
     fn action(&self, operation: u32) -> Action {
-        self.operations[operation as usize].action
+        let operation = &self.operations[operation as usize];
+        if operation.certain { operation.action } else { operation.action.unheard() }
     }
 
     fn stuck(&self, operation: u32, before: &[Configuration]) -> Stuck {

@@ -87,14 +87,6 @@ impl<K> Default for History<K> {
     }
 }
 
-/// What an operation will have done if nobody hears of its end.
-fn unheard(action: Action) -> Action {
-    match action {
-        Action::Acquire(_, touch, _) => Action::Touch(touch),
-        other => other,
-    }
-}
-
 impl<K: Ord + Copy + fmt::Debug> History<K> {
     /// The caller's clock, for people who read of a violation.
     pub fn at(&mut self, time: u64) {
@@ -140,7 +132,7 @@ impl<K: Ord + Copy + fmt::Debug> History<K> {
             (Ended::FoundLost, _) => (Action::FoundLost, true),
             (Ended::Refused, _) | (Ended::Failed, Action::Remove | Action::Sync) => (Action::Nothing, true),
             // What it would have made may be made later.
-            (_, action) => (unheard(action), false),
+            (_, action) => (action.unheard(), false),
         };
         (operation.action, operation.certain) = (action, certain);
         if certain {
@@ -186,7 +178,7 @@ impl<K: Ord + Copy + fmt::Debug> History<K> {
         for operation in parts.last_mut().into_iter().flat_map(|part| &mut part.operations) {
             if operation.ended == u64::MAX {
                 operation.ended = event;
-                operation.action = unheard(operation.action);
+                operation.action = operation.action.unheard();
             }
         }
         parts.push(Part { first: Content::Unknown, promised: false, operations: Vec::new() });

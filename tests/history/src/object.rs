@@ -101,7 +101,7 @@ impl State {
             Action::FoundLost => self.found(Content::Lost, crashes),
             Action::Nothing => smallvec![self.clone()],
             Action::Touch(touch) => match (self.content, touch) {
-                (Content::Untouched, _) | (Content::Lost, Touch::Manual) => {
+                (Content::Untouched, Touch::Make | Touch::Manual) | (Content::Lost, Touch::Manual) => {
                     smallvec![self.with(Content::Value(0), crashes)]
                 }
                 _ => Next::new(),
@@ -181,6 +181,14 @@ impl State {
 }
 
 impl Action {
+    /// What an operation may have done of whose end nobody has heard.
+    pub fn unheard(self) -> Action {
+        match self {
+            Action::Acquire(_, touch, _) => Action::Touch(touch),
+            other => other,
+        }
+    }
+
     /// Whether somebody else may need this to have taken effect. Of holds that begin nobody does, unless they made the object:
     /// what comes behind them they keep out until their own end (see `check`).
     pub fn enables_others(self, state: &State) -> bool {

@@ -103,10 +103,12 @@ impl Cluster {
         drop(world.executor.kill(life));
     }
 
-    /// A node leaves in good order: first the node, so that nothing gets out of what its programs leave unfinished.
+    /// A node leaves in good order: first the node, so that nothing gets out of what its programs leave unfinished, not to the
+    /// device either.
     pub fn leave(&mut self, id: NodeId) {
         let Some(alive) = self.alive.get(&id) else { return };
         alive.node.shutdown();
+        alive.dead.store(true, Ordering::Relaxed);
         drop(self.world.executor.end_programs(alive.life));
     }
 
