@@ -66,6 +66,7 @@ impl Program {
                 let plan = &self.world.plan;
                 let at = self.rng.usize(0..plan.objects.len());
                 let keys = plan.objects[at..].iter().copied().take(8);
+                self.world.ledger.lock().seen.entry(self.node.me()).or_default().extend(keys.clone());
                 self.node.prefetch(keys);
             }
             Deed::Remove => {

@@ -3,7 +3,8 @@
 //! This is the place where views are put in. As long as the view is the configured list, a loss is what each node's fabric
 //! tells it, and the simulator keeps to what docs/assumptions.md asks for (N5, N9):
 //!
-//! - one node is away at a time, and it returns when its peers have noticed and nobody holds or waits for what has its home there;
+//! - one node is away at a time, and it returns when its peers have noticed, nobody holds what has its home there, and no message
+//!   is on its way that was sent before: it could name a slot of the earlier life, and the new one has a slot of that number;
 //! - after the *end* of a process, objects that it was home of, or may have had the only copy of, may be what they were at
 //!   any moment since their last sync, or lost;
 //! - while a process is *given up alive*, it and the others go on with what each believes. Nothing is promised of the objects
@@ -14,24 +15,27 @@ use crate::world::World;
 use kddm_history::Who;
 use kddm_object::{NodeId, ObjectKey};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// The objects that a node's end may change.
 fn touched(world: &World, id: NodeId) -> BTreeSet<ObjectKey> {
     let ledger = world.ledger.lock();
     let at_home = ledger.homes.iter().filter(|(_, home)| **home == id).map(|(&key, _)| key);
     let owned = ledger.owned.get(&id).into_iter().flatten().copied();
+    let left = ledger.seen.get(&id).into_iter().flatten().filter(|key| ledger.lossy.contains(key)).copied();
     // What it asks for it may be about to make.
     let busy = ledger.busy.keys().filter(|(who, _)| who.node == id.get()).map(|&(_, key)| key);
-    at_home.chain(owned).chain(busy).collect()
+    at_home.chain(owned).chain(left).chain(busy).collect()
 }
 
 /// A process is about to end.
 pub fn ends(world: &World, id: NodeId) {
     let who = Who { node: id.get(), thread: u8::MAX };
-    for key in touched(world, id) {
-        world.history.lock().loss(key, who);
-    }
+    let touched = touched(world, id);
+    touched.iter().for_each(|&key| world.history.lock().loss(key, who));
     let mut ledger = world.ledger.lock();
+    ledger.lossy.extend(touched);
+    ledger.seen.remove(&id);
     ledger.troubled = true;
     ledger.owned.remove(&id);
 }
@@ -55,7 +59,10 @@ pub fn may_be_lost(world: &World, cluster: &Cluster, id: NodeId) -> bool {
 }
 
 /// Whether a node that has ended may return.
-pub fn may_return(world: &World, cluster: &Cluster, id: NodeId) -> bool {
+pub fn may_return(world: &World, cluster: &Cluster, id: NodeId, ended: Duration) -> bool {
+    if world.network.oldest().is_some_and(|sent| sent <= ended) {
+        return false;
+    }
     let noticed = cluster.alive().all(|(peer, alive)| {
         let up = alive.node.status().peers.iter().any(|state| state.node == id && state.up.is_some());
         !up && !world.network.pending(peer)

@@ -149,6 +149,7 @@ impl Program {
         let (world, who) = (self.world.clone(), self.who);
         let mut ledger = world.ledger.lock();
         Ledger::count(&mut ledger.held, who, key, true);
+        ledger.seen.entry(self.node.me()).or_default().insert(key);
         if saw == 0 {
             ledger.owned.entry(self.node.me()).or_default().insert(key);
         }

@@ -54,6 +54,10 @@ pub struct Ledger {
     pub held: BTreeMap<(Who, ObjectKey), u32>,
     /// Objects of which a node, in its present life, may have or have had the only copy.
     pub owned: BTreeMap<NodeId, BTreeSet<ObjectKey>>,
+    /// Objects of which a node, in its present life, may have had a copy. After a loss any copy may be the only one.
+    pub seen: BTreeMap<NodeId, BTreeSet<ObjectKey>>,
+    /// Objects that a loss may have touched.
+    pub lossy: BTreeSet<ObjectKey>,
     /// Nodes that others may have given up, while their programs run on.
     pub suspects: BTreeSet<NodeId>,
     /// Objects of which nothing is promised until all is at rest.
