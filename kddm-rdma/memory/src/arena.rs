@@ -8,10 +8,11 @@ use crate::space::{Descriptor, Space};
 use crate::sync::Mutex;
 use crate::{MemoryError, Miss};
 use kddm_object::limits::{SLAB_MAX, SLAB_MIN, size_class};
-use kddm_object::{Generation, ObjectKey, SlotId, Word};
+use kddm_object::{Generation, Incarnation, ObjectKey, SlotId, Word};
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// How large an arena is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ impl ArenaConfig {
 /// A node's memory. Any thread may call anything at any time; hits take no lock.
 pub struct Arena {
     config: ArenaConfig,
+    /// What is added to the generations that peers are told.
+    life: AtomicU32,
     /// Dropped by the arena's drop, unless guards still point to it.
     pub(crate) space: ManuallyDrop<Space>,
     pub(crate) index: Index,
@@ -76,7 +79,28 @@ impl Arena {
         let pool = Pool::new(slab_bytes, limit);
         let state = Mutex::new(State { pool, writer, descriptors: vec![first], trouble: None });
         let listener = NonNull::from(Box::leak(Box::<Listener>::default()));
-        Ok(Arena { config, space: ManuallyDrop::new(space), index, state, listener })
+        Ok(Arena {
+            config,
+            life: Default::default(),
+            space: ManuallyDrop::new(space),
+            index,
+            state,
+            listener,
+        })
+    }
+
+    /// Names the life of the node whose memory this is, before any peer is told of a slot: generations that peers were told in
+    /// other lives then mean none of this one. Without it a node that returns would give its first slots the generations of
+    /// its last life, and a READ of what was there would succeed.
+    pub fn begin_life(&self, incarnation: Incarnation) {
+        // Multiples of the golden ratio lie far apart (Knuth, volume 3, section 6.4); even ones keep tenancies odd.
+        let life = (incarnation.0 as u32).wrapping_mul(0x9e37_79b9) << 1;
+        self.life.store(life, Relaxed);
+    }
+
+    /// The generation of this arena that a peer means by `told`.
+    pub(crate) fn meant(&self, told: Generation) -> Generation {
+        Generation(told.0.wrapping_sub(self.life.load(Relaxed)))
     }
 
     /// How large it is.
@@ -166,12 +190,12 @@ impl Arena {
         }
     }
 
-    /// The slot's generation.
+    /// The slot's generation, as peers are told it.
     ///
     /// # Panics
     /// As [`Arena::load`].
     pub fn generation(&self, slot: SlotId) -> Generation {
-        self.load(slot).generation()
+        Generation(self.load(slot).generation().0.wrapping_add(self.life.load(Relaxed)))
     }
 
     /// The slot's state word.

@@ -61,6 +61,7 @@ impl Arena {
     #[must_use]
     pub fn copy_out(&self, slot: SlotId, generation: Generation, into: &mut [u8]) -> bool {
         let Some(control) = self.control(slot) else { return false };
+        let generation = self.meant(generation);
         if control.word().generation() != generation || !tenanted(generation) {
             return false;
         }

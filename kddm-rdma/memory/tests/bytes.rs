@@ -1,7 +1,7 @@
 //! READs: in bounds, of the right tenancy, and without tearing where nobody writes.
 
 use kddm_memory::{Arena, ArenaConfig};
-use kddm_object::{Generation, Mode, ObjectKey, SetId, SlotId};
+use kddm_object::{Generation, Incarnation, Mode, ObjectKey, SetId, SlotId};
 use proptest::prelude::*;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32};
@@ -48,6 +48,26 @@ proptest! {
         prop_assert_eq!(arena.copy_in(named, offset, &vec![1; length]), exists && within);
         prop_assert_eq!(arena.slot_size(named), exists.then_some(4096));
         prop_assert_eq!(arena.key_of(named), exists.then_some(KEY));
+    }
+}
+
+#[test]
+fn what_was_told_in_another_life_names_nothing() {
+    let told: Vec<(SlotId, Generation)> = (1..=8)
+        .map(|incarnation| {
+            let arena = Arena::new(ArenaConfig::new(1 << 20)).unwrap();
+            arena.begin_life(Incarnation(incarnation));
+            let slot = arena.allocate(KEY, 64, false).unwrap();
+            assert!(arena.copy_out(slot, arena.generation(slot), &mut [0; 64]));
+            (slot, arena.generation(slot))
+        })
+        .collect();
+    let arena = Arena::new(ArenaConfig::new(1 << 20)).unwrap();
+    arena.begin_life(Incarnation(9));
+    let slot = arena.allocate(KEY, 64, false).unwrap();
+    for (of, generation) in told {
+        assert_eq!(of, slot, "each life begins with the same slot");
+        assert!(!arena.copy_out(of, generation, &mut [0; 64]));
     }
 }
 
