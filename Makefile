@@ -4,10 +4,10 @@ N ?= 20
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BENCH := $(TARGET)/debug/kddm-bench
 
-.PHONY: help setup build demo test bench scale lint repeat sim
+.PHONY: help setup build demo test test-long bench scale lint repeat model sim
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
 
 setup: ## install the Debian packages that demo and tests use (as root; else print them)
 	@tests/setup packages
@@ -31,8 +31,14 @@ scale: build ## messages, hops and memory from 2 to 250 nodes, in virtual time: 
 lint: ## format, clippy, documentation, dependencies
 	@tests/lint
 
+model: ## every schedule of small worlds, a line each: states, depth, time
+	@tests/explore
+
 sim: ## whole nodes in a simulated world: SEEDS=1000 of them, the first SEED=0
 	@cargo run --locked --quiet -p kddm-sim -- $(if $(SEED),--seed $(SEED)) --seeds $(or $(SEEDS),$(if $(SEED),1,1000))
+
+test-long: ## what does not fit make test: larger worlds, many seeds, miri and ThreadSanitizer; hours
+	@tests/long
 
 repeat: setup build ## the cluster and alternation tests N=20 times, until one fails
 	@tests/repeat $(N)
