@@ -8,7 +8,7 @@ mod slots;
 pub use slots::{Kind, Slots, placed, spread};
 
 use kddm_coherence::{
-    Asked, Config, Core, Effect, Input, LinkerReply, Message, OpError, OpId, Operation, ReadToken,
+    Asked, Config, Core, Effect, Input, LinkerReply, Loss, Message, OpError, OpId, Operation, ReadToken,
 };
 use kddm_object::{FirstTouch, Hold, Incarnation, NodeId, ObjectKey, Release, SlotId};
 use std::collections::VecDeque;
@@ -108,6 +108,7 @@ impl Cores {
                 me,
                 incarnation: Incarnation(1),
                 members: members.clone(),
+                loss: Loss::Local,
                 inline_max,
                 unsound_keep_copies: false,
             });

@@ -8,7 +8,7 @@ use crate::{
     registry::{Registered, Registry},
     waiting::{Acquire, Operate},
 };
-use kddm_coherence::{Asked, Config, Core, Input};
+use kddm_coherence::{Asked, Config, Core, Input, Loss};
 use kddm_memory::{Arena, Exclusive, Miss, Shared};
 use kddm_object::{Hold, Incarnation, NodeId, ObjectKey};
 use std::{sync::Arc, time::Duration};
@@ -71,10 +71,12 @@ impl Node {
         };
         let own: [Arc<dyn SetFamily>; 2] = [Arc::new(Registry::at(registrar)), Arc::new(Registered)];
         let families = Families::new(own.into_iter().chain(families)).map_err(NodeError::KindTaken)?;
+        arena.begin_life(config.incarnation);
         let core = Core::new(Config {
             me: config.me,
             incarnation: config.incarnation,
             members: members.clone(),
+            loss: Loss::Local,
             inline_max: config.inline_max,
             unsound_keep_copies: config.unsound_keep_copies,
         });

@@ -1,9 +1,10 @@
 //! The home takes every copy of an object in: to remove it, to make room, or to find bytes that survived a node.
 
-use crate::core::{Context, Core};
+use crate::copy::{Since, later};
+use crate::core::{Context, Core, Loss};
 use crate::home::{Copies, Pending, State, Work};
 use crate::revoke::take_mode;
-use crate::{Body, Effect, LinkerCall, LinkerReply, Nack, Request, Store};
+use crate::{Body, Effect, Keep, LinkerCall, LinkerReply, Nack, Request, Store};
 use kddm_object::{Durability, Location, NodeId, NodeSet, ObjectKey, Rid, Seq};
 use smallvec::SmallVec;
 
@@ -12,6 +13,8 @@ use smallvec::SmallVec;
 pub(crate) enum Then {
     /// REMOVE by that node.
     Remove(NodeId, Rid),
+    /// That remove is done but for what nodes keep: all but the newest, on that node, first.
+    Discard(NodeId, Rid, Option<NodeId>),
     /// The home's own named copy leaves its memory.
     Purge,
     /// A node died; the newest bytes that were kept become the object. Then the request is served, or refused because
@@ -23,7 +26,7 @@ pub(crate) enum Then {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Kept {
     pub location: Location,
-    pub since: Seq,
+    pub since: Since,
 }
 
 /// Who keeps what.
@@ -100,6 +103,7 @@ impl Core {
         let (seq, kept, then) = (*seq, kept.clone(), then.clone());
         match then {
             Then::Remove(by, rid) => self.remove_everywhere(by, key, rid, seq, kept, cx),
+            Then::Discard(by, rid, newest) => self.discarded(key, seq, kept, (by, rid), newest, cx),
             Then::Purge => self.purged(key, cx),
             Then::Salvage(request, why) => self.salvaged(key, seq, &kept, request, why, cx),
         }
@@ -107,7 +111,7 @@ impl Core {
         self.pump(key, cx);
     }
 
-    /// FETCHED to all who kept a slot but `except`.
+    /// All who keep a slot, but `except`, may let it go.
     fn let_go<S: Store>(
         &mut self,
         key: ObjectKey,
@@ -116,8 +120,10 @@ impl Core {
         except: Option<NodeId>,
         cx: &mut Context<'_, S>,
     ) {
-        for &(node, _) in kept.iter().filter(|(node, _)| Some(*node) != except) {
-            self.send(node, key, Body::Fetched { seq }, cx);
+        for &(node, kept) in kept.iter().filter(|(node, _)| Some(*node) != except) {
+            let reported = Body::Rebuilt { keep: Keep::Ordinary };
+            let body = if kept.since.0 < self.view { reported } else { Body::Fetched { seq } };
+            self.send(node, key, body, cx);
         }
     }
 
@@ -132,10 +138,54 @@ impl Core {
         cx: &mut Context<'_, S>,
     ) {
         if self.is_durable(key, cx.store) {
-            self.set_state(key, State::Busy { seq, work: Work::Device { by, rid, kept } });
+            self.set_state(key, State::Busy { seq, work: Work::Device { by, rid, kept } }, cx);
             cx.effects.push(Effect::Linker(key, LinkerCall::Remove));
+        } else if self.config.loss == Loss::Agreed && !self.is_empty_object(key, cx.store) {
+            // Should this home die now, what somebody still keeps for a READ that is long over must not be taken for the object.
+            let newest = kept.iter().max_by(|a, b| later(a.1.since, b.1.since)).map(|(node, _)| *node);
+            let then = Then::Discard(by, rid, newest);
+            let nodes = self.up.keys().copied().chain([self.config.me]).filter(|node| Some(*node) != newest);
+            self.ask_to_discard(key, seq, nodes.collect(), kept, then, cx);
         } else {
             self.removed(by, key, rid, seq, &kept, LinkerReply::Ok, cx);
+        }
+    }
+
+    pub(crate) fn ask_to_discard<S: Store>(
+        &mut self,
+        key: ObjectKey,
+        seq: Seq,
+        due: NodeSet,
+        kept: KeptCopies,
+        then: Then,
+        cx: &mut Context<'_, S>,
+    ) {
+        self.set_state(key, State::Busy { seq, work: Work::Collect { due, kept, then } }, cx);
+        for node in due.iter() {
+            self.send(node, key, Body::Discard { seq }, cx);
+        }
+        self.try_collected(key, cx);
+    }
+
+    fn discarded<S: Store>(
+        &mut self,
+        key: ObjectKey,
+        seq: Seq,
+        kept: KeptCopies,
+        (by, rid): (NodeId, Rid),
+        newest: Option<NodeId>,
+        cx: &mut Context<'_, S>,
+    ) {
+        match newest {
+            Some(node) => self.ask_to_discard(
+                key,
+                seq,
+                [node].into_iter().collect(),
+                kept,
+                Then::Discard(by, rid, None),
+                cx,
+            ),
+            None => self.removed(by, key, rid, seq, &[], LinkerReply::Ok, cx),
         }
     }
 
@@ -157,7 +207,7 @@ impl Core {
         } else {
             self.dirty.remove(&key);
             self.let_go(key, seq, kept, None, cx);
-            self.set_state(key, State::Uncached);
+            self.set_state(key, State::Uncached, cx);
             self.send(by, key, Body::Finished { rid }, cx);
         }
         self.serve(key, cx);
@@ -167,19 +217,20 @@ impl Core {
     /// The others have dropped their copies: ours may go, if nobody here took it up again.
     fn purged<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
         let me = self.config.me;
-        let Some(copy) = self.copies.get_mut(&key) else { return self.set_state(key, State::Uncached) };
-        let Some(slot) = copy.slot else { return self.set_state(key, State::Uncached) };
-        let gone = copy.is_idle(cx.store) && !self.dirty.contains(&key) && take_mode(key, slot, cx);
+        let Some(copy) = self.copies.get_mut(&key) else { return self.set_state(key, State::Uncached, cx) };
+        let Some(slot) = copy.slot else { return self.set_state(key, State::Uncached, cx) };
+        let gone = copy.is_idle(cx.store) && !self.dirty.contains_key(&key) && take_mode(key, slot, cx);
         if gone {
             if let Some(copy) = self.copies.get_mut(&key) {
                 copy.slot = None;
                 copy.named = false;
             }
             self.release(slot, cx);
-            self.set_state(key, State::Uncached);
+            self.set_state(key, State::Uncached, cx);
         } else {
             let owner = self.location(slot, cx.store);
-            self.set_state(key, State::Shared { owner, copies: [(me, Rid(0))].into_iter().collect() });
+            let copies = [(me, Rid(0))].into_iter().collect();
+            self.set_state(key, State::Shared { owner, copies }, cx);
         }
         self.end_evicting(key, cx);
     }
@@ -209,31 +260,51 @@ impl Core {
         kept: &[(NodeId, Kept)],
         cx: &mut Context<'_, S>,
     ) {
-        let best = kept.iter().max_by_key(|(_, slot)| slot.since).copied();
+        let mark = self.is_durable(key, cx.store).then(|| self.dirty.get(&key).copied());
+        let newer = |since: Since| match mark {
+            None => true,
+            Some(None) => false,
+            Some(Some(mark)) => later(since, mark).is_ge(),
+        };
+        let known = kept.iter().filter(|(_, slot)| newer(slot.since));
+        let best = known.max_by(|a, b| later(a.1.since, b.1.since)).copied();
         self.let_go(key, seq, kept, best.map(|(node, _)| node), cx);
         let state = match best {
             Some((node, slot)) => {
-                if node == self.config.me {
-                    // At once: the requests that are served next look at our copy.
-                    self.restore(key, seq, cx);
-                } else {
-                    self.send(node, key, Body::Restore { seq }, cx);
+                let reported = slot.since.0 < self.view;
+                // Here at once: the requests that are served next look at our copy.
+                match (reported, node == self.config.me) {
+                    (false, true) => self.restore(key, seq, cx),
+                    (false, false) => self.send(node, key, Body::Restore { seq }, cx),
+                    (true, true) => self.rebuilt(key, Keep::Newest, cx),
+                    (true, false) => self.send(node, key, Body::Rebuilt { keep: Keep::Newest }, cx),
                 }
                 State::Shared { owner: slot.location, copies: [(node, Rid(0))].into_iter().collect() }
             }
             None => {
                 self.dirty.remove(&key);
-                if self.is_durable(key, cx.store) { State::Uncached } else { State::Lost }
+                if self.is_durable(key, cx.store) || self.is_empty_object(key, cx.store) {
+                    State::Uncached
+                } else {
+                    State::Lost
+                }
             }
         };
-        self.set_state(key, state);
+        self.set_state(key, state, cx);
     }
 
     pub(crate) fn is_durable<S: Store>(&self, key: ObjectKey, store: &S) -> bool {
         store.policy(key.set).is_some_and(|policy| policy.durability == Durability::WriteBack)
     }
 
-    pub(crate) fn set_state(&mut self, key: ObjectKey, state: State) {
-        self.entries.entry(key).or_default().state = state;
+    /// Whether the object has no bytes that could be lost.
+    pub(crate) fn is_empty_object<S: Store>(&self, key: ObjectKey, store: &S) -> bool {
+        store.policy(key.set).is_some_and(|policy| policy.object_size == 0)
+    }
+
+    pub(crate) fn set_state<S: Store>(&mut self, key: ObjectKey, state: State, cx: &Context<'_, S>) {
+        let known = state == State::Uncached && (!self.views.settled || self.is_doubtful(key, cx.store));
+        let entry = self.entries.entry(key).or_default();
+        (entry.state, entry.untouched) = (state, known);
     }
 }

@@ -5,11 +5,12 @@
 
 use crate::core::{Context, Core, swap};
 use crate::home::kind_of;
-use crate::{Asked, Body, Effect, OpError, OpId, ReadToken, RecallKind, Request, Source, Store};
+use crate::{Asked, Body, Effect, OpError, OpId, ReadToken, RecallKind, Request, RequestKind, Source, Store};
 use kddm_object::{
-    FirstTouch, Hold, Incarnation, Mode, NodeId, NodeSet, ObjectKey, Refused, Rid, Seq, SlotId,
+    FirstTouch, Hold, Incarnation, Mode, NodeId, NodeSet, ObjectKey, Refused, Rid, Seq, SlotId, ViewId,
 };
 use smallvec::SmallVec;
+use std::cmp::Ordering;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub(crate) struct LocalCopy {
@@ -24,6 +25,10 @@ pub(crate) struct LocalCopy {
     pub turn: usize,
     /// Slots given away, kept until their new owners have fetched them.
     pub retained: SmallVec<[Retained; 1]>,
+    /// The slot has no mode, but the bytes of this transaction, which the end of a view cut short.
+    pub candidate: Option<Since>,
+    /// As it was reported to the home of this view, which has yet to decide about it.
+    pub reported: bool,
     /// ACKs that came before their GRANT.
     pub early: Option<Early>,
     /// EVICT was sent, or the home's own copy is on its way out.
@@ -31,6 +36,9 @@ pub(crate) struct LocalCopy {
     /// Who waits for the end of that.
     pub flush: Option<OpId>,
 }
+
+/// A transaction, through all views: of two on one object, the greater is the later.
+pub(crate) type Since = (ViewId, Seq);
 
 /// ACKs of a transaction whose GRANT has not come.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -69,6 +77,10 @@ pub(crate) struct Waiter {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Outstanding {
     pub rid: Rid,
+    pub kind: RequestKind,
+    pub try_only: bool,
+    /// The view of the grant.
+    pub view: ViewId,
     /// For whom it was sent: who hears of a refusal.
     pub purpose: Purpose,
     pub first_touch: FirstTouch,
@@ -139,13 +151,41 @@ pub(crate) enum Order {
 pub(crate) struct Retained {
     pub seq: Seq,
     /// The transaction for which it was first kept.
-    pub since: Seq,
+    pub since: Since,
     pub slot: SlotId,
     /// Who will fetch it, in which life.
     pub to: (NodeId, Incarnation),
 }
 
+/// The order of two transactions on one object. Numbers go round, but not while anybody remembers them.
+pub(crate) fn later(a: Since, b: Since) -> Ordering {
+    a.0.cmp(&b.0).then((a.1.0.wrapping_sub(b.1.0) as i32).cmp(&0))
+}
+
+impl Outstanding {
+    /// As if it had just been sent.
+    pub fn reset(&mut self, view: ViewId) {
+        self.view = view;
+        self.seq = Seq(0);
+        self.exclusive = false;
+        self.acks_due = NodeSet::EMPTY;
+        self.data = Data::Awaited;
+        self.giver = None;
+        self.source = None;
+        self.tell_home = false;
+        self.retry = None;
+        self.given_up = None;
+    }
+}
+
 impl LocalCopy {
+    /// The slot with the newest bytes that we keep without a right to use them, and of which transaction they are.
+    pub fn newest_kept(&self) -> Option<(Since, Option<SlotId>)> {
+        let candidate = self.candidate.map(|since| (since, self.slot));
+        let retained = self.retained.iter().map(|retained| (retained.since, Some(retained.slot)));
+        retained.chain(candidate).max_by(|a, b| later(a.0, b.0))
+    }
+
     pub fn is_quiet(&self) -> bool {
         self.request.is_none() && self.parked.is_none() && self.waiters.is_empty() && self.retained.is_empty()
     }
@@ -254,7 +294,7 @@ impl Core {
     }
 
     pub(crate) fn cancel<S: Store>(&mut self, key: ObjectKey, op: OpId, cx: &mut Context<'_, S>) {
-        self.calls.retain(|_, (call, _)| *call != op);
+        self.calls.retain(|_, call| call.op != op);
         let Some(copy) = self.copies.get_mut(&key) else { return };
         if copy.flush == Some(op) {
             copy.flush = None;
@@ -298,7 +338,7 @@ impl Core {
                     continue;
                 }
             }
-            if copy.request.is_some() || copy.waiters.is_empty() {
+            if copy.request.is_some() || copy.waiters.is_empty() || !self.views.leased {
                 return;
             }
             match serve_first(key, copy, cx) {
@@ -327,13 +367,16 @@ impl Core {
     fn ask<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) -> bool {
         let Some(copy) = self.copies.get(&key) else { return false };
         let Some(&waiter) = copy.waiters.first() else { return false };
-        let (have, landing) = (copy.mode(cx.store) != Mode::None, copy.slot);
+        let landing = copy.slot;
+        if self.view == ViewId(0) {
+            return false;
+        }
         let found = match self.home_of(key, cx.store) {
             None => Err(OpError::NoHome(key.set)),
             Some((home, _)) if !self.is_reachable(home) => Err(OpError::PeerLost(home)),
             Some(found) => Ok(found),
         };
-        let (home, policy) = match found {
+        let (_, policy) = match found {
             Ok(found) => found,
             Err(error) => {
                 if let Some(copy) = self.copies.get_mut(&key) {
@@ -353,6 +396,9 @@ impl Core {
             copy.slot = Some(landing);
             copy.request = Some(Outstanding {
                 rid,
+                kind: kind_of(waiter.hold),
+                try_only: waiter.try_only,
+                view: self.view,
                 purpose: waiter.purpose,
                 first_touch: waiter.first_touch,
                 seq: Seq(0),
@@ -366,11 +412,24 @@ impl Core {
                 given_up: None,
             });
         }
-        let kind = kind_of(waiter.hold);
-        let Waiter { first_touch, try_only, .. } = waiter;
+        self.send_request(key, cx);
+        false
+    }
+
+    /// Sends the outstanding request, if it was not granted. A view that changes sends it at its time.
+    pub(crate) fn send_request<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        if !self.views.may_ask() {
+            return;
+        }
+        let Some((home, _)) = self.home_of(key, cx.store) else { return };
+        let Some(copy) = self.copies.get(&key) else { return };
+        let Some(request) = copy.request.as_ref().filter(|request| request.data == Data::Awaited) else {
+            return;
+        };
+        let have = copy.mode(cx.store) != Mode::None;
+        let Outstanding { kind, rid, first_touch, try_only, .. } = *request;
         let request = Request { kind, rid, first_touch, try_only, have, hint: None, seen: 0 };
         self.send(home, key, Body::Request(request), cx);
-        false
     }
 
     /// No slot can be had: whoever waits for one is refused, but for what was granted already, which goes on waiting.

@@ -1,14 +1,25 @@
 //! The core: its state, and the door through which everything enters.
 
 use crate::collect::Kept;
-use crate::copy::{LocalCopy, Order, Purpose};
+use crate::copy::{LocalCopy, Order, Purpose, Since};
 use crate::home::Entry;
+use crate::rebuild::{Doubt, Reported};
 use crate::table::Table;
-use crate::{Asked, Body, Effect, Input, Message, OpError, OpId, Operation, ReadToken, Store};
+use crate::view::Views;
+use crate::{Asked, Body, Effect, Input, Message, OpError, OpId, Operation, ReadToken, RequestKind, Store};
 use kddm_object::{
     Incarnation, Location, Mode, NodeId, ObjectKey, Rid, Seq, SetPolicy, SlotId, ViewId, Word,
 };
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+
+/// How the loss of a node is dealt with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Loss {
+    /// Each node alone, as it notices ([`Input::PeerDown`]): the view is the configured list, and leases are infinite.
+    Local,
+    /// By agreed views ([`Input::View`]): until the first, nothing is granted.
+    Agreed,
+}
 
 /// What a core is told at birth.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,8 +28,10 @@ pub struct Config {
     pub me: NodeId,
     /// This life of it.
     pub incarnation: Incarnation,
-    /// The members of the view, this node among them.
+    /// The configured nodes, this one among them: the members of the view, unless views are agreed upon.
     pub members: Vec<NodeId>,
+    /// How the loss of a node is dealt with.
+    pub loss: Loss,
     /// Objects up to this size ride in messages; at most [`kddm_object::limits::INLINE_MAX`].
     pub inline_max: u32,
     /// UNSOUND, for showing that a test sees stale bytes: acknowledge invalidations without dropping the copy.
@@ -36,18 +49,24 @@ pub struct Config {
 pub struct Core {
     pub(crate) config: Config,
     pub(crate) view: ViewId,
-    /// The peers that are up, and their lives.
+    /// The members of the view that keep directories, ascending.
+    pub(crate) homes: Vec<NodeId>,
+    pub(crate) views: Views,
+    /// The other members of the view that are up, and their lives.
     pub(crate) up: BTreeMap<NodeId, Incarnation>,
     pub(crate) copies: Table<ObjectKey, LocalCopy>,
     pub(crate) entries: Table<ObjectKey, Entry>,
-    pub(crate) dirty: BTreeSet<ObjectKey>,
+    /// Objects homed here that the device may not have, and the first transaction since it had them.
+    pub(crate) dirty: BTreeMap<ObjectKey, Since>,
     pub(crate) reads: Table<ReadToken, Reading>,
     /// Removes and syncs under way at their homes.
-    pub(crate) calls: BTreeMap<Rid, (OpId, ObjectKey)>,
+    pub(crate) calls: BTreeMap<Rid, Call>,
     /// Objects whose request or fill waits for a free slot.
     pub(crate) starved: VecDeque<ObjectKey>,
     /// What a home told us to say to lives of peers that we have not met.
     pub(crate) unmet: Vec<Unmet>,
+    /// Who was told to go on keeping a slot for a dead node, because its death may need the bytes.
+    pub(crate) keepers: BTreeMap<ObjectKey, Vec<Keeper>>,
     /// The last life of each peer that we have met.
     pub(crate) met: BTreeMap<NodeId, Incarnation>,
     /// Messages to this node itself, handled before the step ends.
@@ -57,6 +76,14 @@ pub struct Core {
     next_rid: Rid,
     next_seq: Seq,
     next_read: ReadToken,
+}
+
+/// A remove or sync at its home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Call {
+    pub op: OpId,
+    pub key: ObjectKey,
+    pub kind: RequestKind,
 }
 
 /// A READ under way.
@@ -75,6 +102,14 @@ pub(crate) struct Unmet {
     pub life: Incarnation,
     pub key: ObjectKey,
     pub body: Body,
+}
+
+/// A node that keeps a slot of a transaction for a dead one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Keeper {
+    pub node: NodeId,
+    pub seq: Seq,
+    pub dead: (NodeId, Incarnation),
 }
 
 /// What a step may touch beside the core.
@@ -99,17 +134,24 @@ impl Core {
         // Far from the numbers of earlier lives, of which a late message may speak: multiples of the golden ratio spread best
         // (Knuth, The Art of Computer Programming, volume 3, section 6.4).
         let start = (config.incarnation.0 as u32).wrapping_mul(0x9e37_79b9);
+        let (view, homes) = match config.loss {
+            Loss::Local => (ViewId(1), config.members.clone()),
+            Loss::Agreed => (ViewId(0), Vec::new()),
+        };
         Core {
+            view,
+            homes,
+            views: Views::new(config.loss),
             config,
-            view: ViewId(1),
             up: BTreeMap::new(),
             copies: Table::default(),
             entries: Table::default(),
-            dirty: BTreeSet::new(),
+            dirty: BTreeMap::new(),
             reads: Table::default(),
             calls: BTreeMap::new(),
             starved: VecDeque::new(),
             unmet: Vec::new(),
+            keepers: BTreeMap::new(),
             met: BTreeMap::new(),
             loopback: VecDeque::new(),
             freed: false,
@@ -135,13 +177,18 @@ impl Core {
             Input::MemoryFreed => self.freed = true,
             Input::PeerUp(node, incarnation) => self.peer_up(node, incarnation, cx),
             Input::PeerDown(node) => self.peer_down(node, cx),
+            Input::View(view) => self.next_view(view, cx),
+            Input::Fenced(view) => self.fenced(view, cx),
+            Input::Lease(there) => self.lease(there, cx),
         }
+        self.settle(cx);
+        self.try_report(cx);
         self.settle(cx);
     }
 
     /// The objects homed here that differ, or may differ, from what the device has; ascending.
     pub fn dirty(&self) -> impl Iterator<Item = ObjectKey> + '_ {
-        self.dirty.iter().copied()
+        self.dirty.keys().copied()
     }
 
     /// What this node knows of an object, for people: the copy, and the directory entry if this is the home.
@@ -166,7 +213,8 @@ impl Core {
                 if waiting > 0 { format!(", {waiting} waiting") } else { String::new() }
             )
         });
-        let dirty = if self.dirty.contains(&key) { Some("newer than the device".to_string()) } else { None };
+        let dirty =
+            if self.dirty.contains_key(&key) { Some("newer than the device".to_string()) } else { None };
         let known: Vec<String> = [entry, copy, dirty].into_iter().flatten().collect();
         if known.is_empty() { "nothing known".into() } else { known.join("; ") }
     }
@@ -177,6 +225,17 @@ impl Core {
             && self.entries.values().all(Entry::is_quiet)
             && self.reads.is_empty()
             && self.calls.is_empty()
+            && self.views.is_quiet()
+    }
+
+    /// Whether hits may be answered: this node is a member, and its lease has not run out.
+    pub fn may_hit(&self) -> bool {
+        self.views.leased && !self.views.is_expelled()
+    }
+
+    /// Whether this node has no object any more: a member that leaves may go.
+    pub fn is_drained(&self) -> bool {
+        self.copies.is_empty()
     }
 
     /// The directory entry's state by name; empty if there is none.
@@ -206,26 +265,35 @@ impl Core {
 
     fn begin<S: Store>(&mut self, operation: Operation, cx: &mut Context<'_, S>) {
         let Operation { op, key, asked } = operation;
-        if cx.store.policy(key.set).is_none() {
-            cx.effects.push(Effect::Complete(op, Err(OpError::NoSet(key.set))));
+        let refused = if self.views.is_expelled() {
+            Some(OpError::Expelled)
+        } else {
+            cx.store.policy(key.set).is_none().then_some(OpError::NoSet(key.set))
+        };
+        if let Some(error) = refused {
+            cx.effects.push(Effect::Complete(op, Err(error)));
             return;
         }
         match asked {
             Asked::Hold { .. } | Asked::Prefetch => self.begin_hold(op, key, asked, cx),
-            Asked::Remove => self.begin_call(op, key, crate::RequestKind::Remove, cx),
-            Asked::Sync => self.begin_call(op, key, crate::RequestKind::Sync, cx),
+            Asked::Remove => self.begin_call(op, key, RequestKind::Remove, cx),
+            Asked::Sync => self.begin_call(op, key, RequestKind::Sync, cx),
             Asked::Flush => self.evict(key, Some(op), cx),
         }
     }
 
     fn receive<S: Store>(&mut self, from: NodeId, message: Message, cx: &mut Context<'_, S>) {
+        if message.view > self.view && self.config.loss == Loss::Agreed {
+            self.views.later.push((from, message));
+            return;
+        }
         // A message of an earlier life or view says nothing about this one.
         if message.view == self.view && self.up.get(&from) == Some(&message.incarnation) {
             self.handle(from, message, cx);
         }
     }
 
-    fn handle<S: Store>(&mut self, from: NodeId, message: Message, cx: &mut Context<'_, S>) {
+    pub(crate) fn handle<S: Store>(&mut self, from: NodeId, message: Message, cx: &mut Context<'_, S>) {
         let key = message.key;
         match message.body {
             // at the home
@@ -237,6 +305,15 @@ impl Core {
             Body::Drained { seq } => self.home_drained(from, key, seq, cx),
             Body::Kept { seq, to, life } => self.home_kept(from, key, seq, (to, life), cx),
             Body::Retrying { rid, seq } => self.home_retrying(from, key, rid, seq, cx),
+            Body::Report { mode, named, copy, kept, since_view, since } => {
+                let report = Reported { node: from, mode, named, copy, kept, since: (since_view, since) };
+                self.reported_copy(key, report);
+            }
+            Body::Knew { what, view } => self.told_of(key, view, what),
+            // at every member
+            Body::Doubt { view, homes, gone } => self.doubt(Doubt { view, homes, gone }),
+            Body::Reported { established } => self.reported(from, established, cx),
+            Body::Opened => self.opened(from, cx),
             // at the requester
             Body::Grant { rid, seq, source, acks, owner, exclusive } => {
                 self.granted(key, rid, seq, source, acks, owner, exclusive, cx);
@@ -245,7 +322,7 @@ impl Core {
                 self.granted(key, rid, seq, source, Default::default(), Some(from), exclusive, cx);
             }
             Body::Ack { seq, of, retained, since } => {
-                let kept = retained.map(|location| Kept { location, since });
+                let kept = retained.map(|location| Kept { location, since: (self.view, since) });
                 self.acked(of, key, seq, kept, cx);
             }
             Body::Nack { rid, why } => self.refused(key, rid, why, cx),
@@ -264,6 +341,8 @@ impl Core {
             Body::Fetched { seq } => self.fetched(key, seq, cx),
             Body::Free { .. } => self.freed_of_naming(key, cx),
             Body::Restore { seq } => self.restore(key, seq, cx),
+            Body::Discard { seq } => self.discard(from, key, seq, cx),
+            Body::Rebuilt { keep } => self.rebuilt(key, keep, cx),
         }
     }
 
@@ -326,7 +405,7 @@ impl Core {
 
     pub(crate) fn home_of<S: Store>(&self, key: ObjectKey, store: &S) -> Option<(NodeId, SetPolicy)> {
         let policy = store.policy(key.set)?;
-        Some((policy.home_of(key, &self.config.members)?, policy))
+        Some((policy.home_of(key, &self.homes)?, policy))
     }
 
     pub(crate) fn new_rid(&mut self) -> Rid {

@@ -1,7 +1,7 @@
 //! What goes into a step of the core, and what comes out.
 
 use crate::{Message, OpError};
-use kddm_object::{FirstTouch, Hold, Incarnation, Location, NodeId, ObjectKey, SlotId};
+use kddm_object::{FirstTouch, Hold, Incarnation, Location, NodeId, ObjectKey, SlotId, ViewId};
 
 /// A local operation, named by the caller. Unique among the unfinished ones of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +46,28 @@ pub struct Operation {
     pub asked: Asked,
 }
 
+/// A numbered membership, agreed upon elsewhere. Views of a cluster are numbered without gaps that matter: a node may miss some.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct View {
+    /// Its number.
+    pub id: ViewId,
+    /// Who belongs to it.
+    pub members: Vec<Member>,
+    /// The cluster begins with it: nobody has touched anything.
+    pub founding: bool,
+}
+
+/// A node in a view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Member {
+    /// The node.
+    pub node: NodeId,
+    /// Its life: messages of any other are dropped.
+    pub life: Incarnation,
+    /// It is leaving in good order: still a holder of copies, no home any more.
+    pub leaving: bool,
+}
+
 /// One thing that happened.
 #[allow(
     clippy::large_enum_variant,
@@ -78,6 +100,12 @@ pub enum Input {
     /// A peer's life has ended as far as this node is concerned: its process is gone, or it was silent for too long. It comes
     /// back as a new incarnation, and both begin with nothing of each other.
     PeerDown(NodeId),
+    /// The next view ([`crate::Loss::Agreed`]). It is adopted as soon as all its members are up.
+    View(View),
+    /// The leases of all nodes that are not in this view have run out: they use nothing any more.
+    Fenced(ViewId),
+    /// This node's lease from the quorum has run out (false) or is there again (true).
+    Lease(bool),
 }
 
 /// A call of the set's IO linker, made at the object's home.

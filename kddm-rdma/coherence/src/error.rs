@@ -23,6 +23,9 @@ pub enum OpError {
     /// A node that the operation needs is gone. The operation may be repeated when it is back.
     #[error("node {0} is not reachable")]
     PeerLost(NodeId),
+    /// This node is no member of the cluster's view any more. It has to be started again.
+    #[error("this node was expelled from the cluster; start it again")]
+    Expelled,
     /// The object's last copy died with a node.
     #[error("the object's last copy was lost with a node; remove it or write it anew")]
     Lost,

@@ -13,11 +13,12 @@ impl Core {
     pub(crate) fn evict<S: Store>(&mut self, key: ObjectKey, flush: Option<OpId>, cx: &mut Context<'_, S>) {
         let me = self.config.me;
         let home = self.home_of(key, cx.store).map(|(home, _)| home);
+        let frozen = self.is_frozen(key, cx.store);
         let usable = self
             .copies
             .get_mut(&key)
             .filter(|copy| copy.is_idle(cx.store) && copy.mode(cx.store) != Mode::None);
-        let Some(copy) = usable.filter(|copy| copy.flush.is_none()) else {
+        let Some(copy) = usable.filter(|copy| copy.flush.is_none() && !frozen) else {
             if let Some(op) = flush {
                 cx.effects.push(Effect::Complete(op, Ok(None)));
             }
@@ -69,7 +70,7 @@ impl Core {
             return;
         };
         let others: Copies = copies.into_iter().filter(|(node, _)| *node != me).collect();
-        if self.dirty.contains(&key) {
+        if self.dirty.contains_key(&key) {
             let tried =
                 self.copies.get_mut(&key).is_some_and(|copy| std::mem::replace(&mut copy.evicting, true));
             if tried {
@@ -81,7 +82,7 @@ impl Core {
         } else if !others.is_empty() {
             self.collect(key, &others, Then::Purge, cx);
         } else if self.drop_copy(key, cx) {
-            self.set_state(key, State::Uncached);
+            self.set_state(key, State::Uncached, cx);
             self.serve(key, cx);
         }
     }
@@ -169,7 +170,7 @@ impl Core {
                 old
             }
         };
-        self.set_state(key, State::Shared { owner, copies });
+        self.set_state(key, State::Shared { owner, copies }, cx);
         self.serve(key, cx);
         self.pump(key, cx);
     }

@@ -1,7 +1,7 @@
 //! The requester's side: GRANT and HAND come in, acks and bytes are collected, holds are given out.
 
 use crate::copy::{Data, Early, Order, Outstanding, Parked, Purpose, take_first};
-use crate::core::{Context, Core, set_mode};
+use crate::core::{Context, Core, Loss, set_mode};
 use crate::{Body, Effect, LinkerCall, LinkerReply, Nack, OpError, ReadToken, Source, Store};
 use kddm_object::{FirstTouch, Mode, NodeId, NodeSet, ObjectKey, Rid, Seq};
 
@@ -35,6 +35,7 @@ impl Core {
             return;
         };
         request.seq = seq;
+        request.view = self.view;
         request.exclusive = exclusive;
         request.giver = giver;
         request.tell_home = exclusive || source == Source::Make;
@@ -52,9 +53,11 @@ impl Core {
     /// Gets the granted bytes on their way into the landing slot.
     fn land<S: Store>(&mut self, key: ObjectKey, source: Source, cx: &mut Context<'_, S>) {
         let Some(policy) = cx.store.policy(key.set) else { return };
+        let gone = matches!(&source, Source::Read(location) if self.has_gone(location.node));
         let Some(copy) = self.copies.get_mut(&key) else { return };
         let slot = copy.slot.or_else(|| cx.store.allocate(key, policy.object_size, true));
         copy.slot = slot;
+        copy.candidate = None;
         let Some(request) = copy.request.as_mut() else { return };
         let Some(slot) = slot else {
             request.data = Data::Unlanded(source);
@@ -63,6 +66,7 @@ impl Core {
         };
         request.data = match source {
             Source::Copy => Data::Here,
+            Source::Read(_) if gone => Data::Failed,
             Source::Bytes(bytes) => {
                 cx.store.fill(slot, &bytes);
                 Data::Here
@@ -115,7 +119,16 @@ impl Core {
 
     /// The linker has made the object, or could not.
     pub(crate) fn made<S: Store>(&mut self, key: ObjectKey, reply: LinkerReply, cx: &mut Context<'_, S>) {
+        let view = self.view;
+        let forgetting = self.is_forgetting(key);
         let Some(request) = self.request_mut(key) else { return };
+        if request.view != view {
+            if forgetting {
+                return self.end_request(key, None, cx);
+            }
+            request.data = Data::Failed;
+            return self.cut_short(key, cx);
+        }
         match reply {
             LinkerReply::Ok => {
                 request.data = Data::Here;
@@ -220,7 +233,16 @@ impl Core {
 
     /// Gives out the holds if bytes and acks are in.
     pub(crate) fn try_finish<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        if !self.views.leased && !self.views.is_expelled() {
+            // The others may go on without us: whoever gives to us keeps what it gave.
+            return;
+        }
+        let view = self.view;
         let Some(request) = self.request_mut(key) else { return };
+        let whole = request.data == Data::Here && request.acks_due.is_empty();
+        if request.view != view && !whole {
+            return self.cut_short(key, cx);
+        }
         if !request.acks_due.is_empty() {
             return;
         }
@@ -234,6 +256,8 @@ impl Core {
     fn finish<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
         let Some(copy) = self.copies.get_mut(&key) else { return };
         let (Some(request), Some(slot)) = (copy.request.take(), copy.slot) else { return };
+        copy.candidate = None;
+        copy.reported = false;
         copy.named |= request.tell_home || request.retry.is_some();
         // What is made for a home that is gone is forgotten before anybody gets it.
         copy.turn = if copy.is_forgetting() { 0 } else { copy.waiters.len() };
@@ -243,13 +267,15 @@ impl Core {
         let mode = if request.exclusive { Mode::Exclusive } else { Mode::Shared };
         set_mode(key, slot, mode, cx);
         let seq = request.retry.unwrap_or(request.seq);
-        if request.tell_home || request.retry.is_some() {
+        // The home and the giver of an older view have forgotten it.
+        let current = request.view == self.view;
+        if current && (request.tell_home || request.retry.is_some()) {
             if let Some((home, _)) = self.home_of(key, cx.store) {
                 let location = self.location(slot, cx.store);
                 self.send(home, key, Body::Done { seq, location }, cx);
             }
         }
-        if let Some(giver) = request.giver {
+        if let Some(giver) = request.giver.filter(|_| current) {
             self.send(giver, key, Body::Fetched { seq: request.seq }, cx);
         }
         self.pump(key, cx);
@@ -258,8 +284,13 @@ impl Core {
     /// The READ failed, and all acks are in.
     fn failed<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
         let Some((home, _)) = self.home_of(key, cx.store) else { return };
+        let agreed = self.config.loss == Loss::Agreed;
         let Some(request) = self.request_mut(key) else { return };
         let (rid, seq) = (request.rid, request.seq);
+        if agreed {
+            // Its source is gone; the view that says so will end this request's grant.
+            return;
+        }
         if request.exclusive || request.retry.is_some() {
             // The home has a transaction open for us; it decides where the bytes come from now.
             request.data = Data::Awaited;
@@ -283,6 +314,7 @@ impl Core {
         let Some(copy) = self.copies.get_mut(&key) else { return };
         let Some(request) = copy.request.take() else { return };
         copy.early = None;
+        copy.candidate = None;
         if let Some(parked) = &mut copy.parked {
             parked.wait = false;
         }
@@ -306,7 +338,7 @@ impl Core {
     pub(crate) fn abandon_request<S: Store>(
         &mut self,
         key: ObjectKey,
-        lost: NodeId,
+        error: OpError,
         cx: &mut Context<'_, S>,
     ) {
         let Some(copy) = self.copies.get_mut(&key) else { return };
@@ -346,7 +378,7 @@ impl Core {
             self.send(giver, key, Body::Fetched { seq }, cx);
         }
         for purpose in waiters {
-            self.give_up(key, purpose, OpError::PeerLost(lost), cx);
+            self.give_up(key, purpose, error, cx);
         }
         self.pump(key, cx);
     }

@@ -3,7 +3,9 @@
 use crate::collect::{KeptCopies, Then};
 use crate::copy::LocalCopy;
 use crate::core::{Context, Core, set_mode};
-use crate::{Body, Effect, LinkerCall, LinkerReply, Nack, RecallKind, Request, RequestKind, Source, Store};
+use crate::{
+    Body, Effect, Knew, LinkerCall, LinkerReply, Nack, RecallKind, Request, RequestKind, Source, Store,
+};
 use kddm_object::{Durability, FirstTouch, Hold, Location, Mode, NodeId, NodeSet, ObjectKey, Rid, Seq};
 use smallvec::SmallVec;
 
@@ -11,6 +13,8 @@ use smallvec::SmallVec;
 pub(crate) struct Entry {
     pub state: State,
     pub queue: SmallVec<[Pending; 1]>,
+    /// Uncached, and known to be untouched although its directory entry died once.
+    pub untouched: bool,
     /// Who waits for the device to have the bytes.
     pub syncing: SmallVec<[(NodeId, Rid); 1]>,
 }
@@ -46,8 +50,8 @@ pub(crate) enum Work {
     Grab { by: NodeId, request: Request, before: Before, retry: bool },
     /// A get of an exclusive object; ends with SHARED.
     Share { by: NodeId, request: Request, owner: (NodeId, Rid), retry: bool },
-    /// Ends with DONE.
-    FirstTouch { by: NodeId, request: Request },
+    /// Ends with DONE. `lost`: the object was lost, and the requester takes it as it is.
+    FirstTouch { by: NodeId, request: Request, lost: bool },
     /// The linker fills the home's slot.
     Fill { by: NodeId, request: Request, started: bool },
     /// The home collects all copies.
@@ -72,6 +76,25 @@ pub(crate) enum Pending {
 }
 
 impl Work {
+    /// What is known of the object should no copy of it be found in the next view.
+    pub fn knew(&self) -> Knew {
+        match self {
+            Work::FirstTouch { lost: true, .. } => Knew::Lost,
+            Work::Fill { .. } | Work::Collect { then: Then::Discard(..), .. } | Work::FirstTouch { .. } => {
+                Knew::Untouched
+            }
+            _ => Knew::Touched,
+        }
+    }
+
+    /// Who alone may have the object by now, and reports it unless it dies.
+    pub fn maker(&self) -> Option<NodeId> {
+        match self {
+            Work::FirstTouch { by, .. } => Some(*by),
+            _ => None,
+        }
+    }
+
     /// Whether the transaction brings the object to `node`, or takes it from there.
     pub fn is_by(&self, node: NodeId) -> bool {
         match self {
@@ -118,7 +141,7 @@ impl Entry {
                 Work::Share { .. } => "busy: share",
                 Work::FirstTouch { .. } => "busy: first touch",
                 Work::Fill { .. } => "busy: fill",
-                Work::Collect { then: Then::Remove(..), .. } => "busy: remove",
+                Work::Collect { then: Then::Remove(..) | Then::Discard(..), .. } => "busy: remove",
                 Work::Collect { then: Then::Purge, .. } => "busy: purge",
                 Work::Collect { then: Then::Salvage(..), .. } => "busy: salvage",
                 Work::Drain { .. } => "busy: drain",
@@ -128,8 +151,8 @@ impl Entry {
         state.into()
     }
 
-    fn is_empty(&self) -> bool {
-        self.is_quiet() && self.state == State::Uncached
+    pub fn is_empty(&self) -> bool {
+        self.is_quiet() && self.state == State::Uncached && !self.untouched
     }
 }
 
@@ -143,6 +166,10 @@ impl Core {
     ) {
         if self.home_of(key, cx.store).is_none_or(|(home, _)| home != self.config.me) {
             self.send(from, key, Body::Nack { rid: request.rid, why: Nack::NoSet }, cx);
+            return;
+        }
+        if !self.views.may_grant() {
+            self.entries.entry(key).or_default().queue.push(Pending::Request(from, request));
             return;
         }
         if request.kind == RequestKind::Sync {
@@ -165,9 +192,20 @@ impl Core {
 
     /// Takes from the line whatever can be started.
     pub(crate) fn serve<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        if !self.views.may_grant() {
+            return;
+        }
+        let busy = self.entries.get(&key).is_some_and(|entry| matches!(entry.state, State::Busy { .. }));
+        if !busy && !self.keepers.is_empty() {
+            self.dismiss_keepers(key, cx);
+        }
+        let doubtful = self.is_doubtful(key, cx.store);
         while let Some(entry) = self.entries.get_mut(&key) {
             if matches!(entry.state, State::Busy { .. }) {
-                return;
+                return self.refuse_tries(key, cx);
+            }
+            if doubtful && entry.state == State::Uncached && !entry.untouched {
+                entry.state = State::Lost;
             }
             if entry.queue.is_empty() {
                 if entry.is_empty() {
@@ -184,6 +222,22 @@ impl Core {
                     RequestKind::Sync => self.sync_begin(from, key, request.rid, cx),
                 },
             }
+        }
+    }
+
+    /// Tries that waited for a view to grant do not wait for anything else.
+    fn refuse_tries<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let mut refused: SmallVec<[(NodeId, Rid); 1]> = SmallVec::new();
+        entry.queue.retain(|pending| match pending {
+            Pending::Request(by, request) if request.try_only => {
+                refused.push((*by, request.rid));
+                false
+            }
+            _ => true,
+        });
+        for (by, rid) in refused {
+            self.send(by, key, Body::Nack { rid, why: Nack::WouldBlock }, cx);
         }
     }
 
@@ -259,7 +313,7 @@ impl Core {
                 let work =
                     Work::Grab { by: from, request, before: Before::Shared(owner, copies), retry: false };
                 let seq = self.start(key, work);
-                self.mark_dirty(key, cx.store);
+                self.mark_dirty(key, seq, cx.store);
                 let acks = others.iter().map(|(node, _)| *node).collect();
                 let giver = Some(owner.node).filter(|&owner| owner != from);
                 self.send(
@@ -281,7 +335,7 @@ impl Core {
                 let try_only = request.try_only;
                 let before = Before::Exclusive(owner, after);
                 let seq = self.start(key, Work::Grab { by: from, request, before, retry: false });
-                self.mark_dirty(key, cx.store);
+                self.mark_dirty(key, seq, cx.store);
                 let kind = RecallKind::Yield;
                 self.send(
                     owner,
@@ -306,9 +360,10 @@ impl Core {
         } else if request.first_touch == FirstTouch::Refuse {
             self.send(from, key, Body::Nack { rid, why: Nack::Absent }, cx);
         } else {
-            let seq = self.start(key, Work::FirstTouch { by: from, request });
+            let lost = self.entries.get(&key).is_some_and(|entry| entry.state == State::Lost);
+            let seq = self.start(key, Work::FirstTouch { by: from, request, lost });
             if exclusive {
-                self.mark_dirty(key, cx.store);
+                self.mark_dirty(key, seq, cx.store);
             }
             let (source, acks) = (Source::Make, NodeSet::EMPTY);
             self.send(from, key, Body::Grant { rid, seq, source, acks, owner: None, exclusive }, cx);
@@ -429,7 +484,7 @@ impl Core {
             Work::Grab { by, request, .. } if *by == from => {
                 State::Exclusive { owner: from, rid: request.rid }
             }
-            Work::FirstTouch { by, request } if *by == from => match request.kind {
+            Work::FirstTouch { by, request, .. } if *by == from => match request.kind {
                 RequestKind::Grab => State::Exclusive { owner: from, rid: request.rid },
                 _ => shared(request.rid),
             },
@@ -495,9 +550,9 @@ impl Core {
         seq
     }
 
-    fn mark_dirty<S: Store>(&mut self, key: ObjectKey, store: &S) {
+    pub(crate) fn mark_dirty<S: Store>(&mut self, key: ObjectKey, seq: Seq, store: &S) {
         if store.policy(key.set).is_some_and(|policy| policy.durability == Durability::WriteBack) {
-            self.dirty.insert(key);
+            self.dirty.entry(key).or_insert((self.view, seq));
         }
     }
 

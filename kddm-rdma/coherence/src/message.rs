@@ -1,7 +1,7 @@
 //! What nodes say to each other. The table of senders, receivers and meanings is in `docs/protocol.md`.
 
 use kddm_object::{
-    FirstTouch, Incarnation, Location, NodeId, NodeSet, ObjectKey, Rid, Seq, ViewId, limits::INLINE_MAX,
+    FirstTouch, Incarnation, Location, Mode, NodeId, NodeSet, ObjectKey, Rid, Seq, ViewId, limits::INLINE_MAX,
 };
 use std::fmt;
 
@@ -95,6 +95,30 @@ pub enum Nack {
     Lost,
     /// A node that the request needs is not there.
     Peer(NodeId),
+}
+
+/// What the home of an earlier view knew of an object without any copy that survived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Knew {
+    /// Nobody has touched it, or it was removed.
+    Untouched = 1,
+    /// Somebody had it.
+    Touched = 2,
+    /// It was lost before.
+    Lost = 3,
+}
+
+/// What becomes of a reported copy in the new view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Keep {
+    /// An ordinary copy, if it is valid; whatever was kept for somebody may go.
+    Ordinary = 1,
+    /// The named copy; whatever was kept may go.
+    Named = 2,
+    /// The newest of what was kept is the named copy.
+    Newest = 3,
 }
 
 /// The bodies of messages. The numbers on the wire are in `kddm-fabric`'s wire module.
@@ -257,6 +281,55 @@ pub enum Body {
         /// The transaction that was given up.
         seq: Seq,
     },
+    /// home → everybody, at the end of a remove: let go of what you keep of the object. Answered by ACK.
+    Discard {
+        /// The transaction.
+        seq: Seq,
+    },
+    /// holder → home of a new view: what it has of the object.
+    Report {
+        /// Of its copy; `None` if it has no valid one.
+        mode: Mode,
+        /// Its copy was the named one.
+        named: bool,
+        /// Its valid copy.
+        copy: Option<Location>,
+        /// The newest bytes that it keeps without a right to use them.
+        kept: Option<Location>,
+        /// The view of the transaction for which they are kept …
+        since_view: ViewId,
+        /// … and its number: the highest has the newest bytes.
+        since: Seq,
+    },
+    /// home of the last view → home of the new one.
+    Knew {
+        /// What it knew of the object …
+        what: Knew,
+        /// … in this view, the last that it served.
+        view: ViewId,
+    },
+    /// member → member: objects homed by `homes` on one of `gone` died with their directory, unless somebody has them. With
+    /// nobody gone: those homes may still be the only ones who know.
+    Doubt {
+        /// A view.
+        view: ViewId,
+        /// Its homes.
+        homes: NodeSet,
+        /// Those among them that ended with it.
+        gone: NodeSet,
+    },
+    /// member → member: that was all, and every READ of the old view is over.
+    Reported {
+        /// The sender has served in an earlier view: it has told all doubts.
+        established: bool,
+    },
+    /// home → holder: what becomes of the reported copy.
+    Rebuilt {
+        /// That.
+        keep: Keep,
+    },
+    /// home → member: the directory is rebuilt, and grants.
+    Opened,
 }
 
 /// Up to [`INLINE_MAX`] bytes of a small object, riding in a message.

@@ -1,10 +1,10 @@
 //! The holder's side: what the home orders is parked until our own request and holds allow it, then done.
 
 use crate::collect::Kept;
-use crate::copy::{Data, LocalCopy, Order, Parked, Retained};
+use crate::copy::{Data, LocalCopy, Order, Parked, Retained, later};
 use crate::core::{Context, Core, set_mode, swap};
 use crate::{Body, Effect, RecallKind, Source, Store};
-use kddm_object::{Incarnation, Mode, NodeId, ObjectKey, Rid, Seq, SlotId};
+use kddm_object::{Incarnation, Mode, NodeId, ObjectKey, Rid, Seq, SlotId, ViewId};
 
 /// Whom a transaction is for, and which of its lives.
 type Requester = (NodeId, Incarnation);
@@ -103,10 +103,10 @@ impl Core {
             let Some(copy) = self.copies.get_mut(&key) else { return true };
             copy.named = false;
             if retain {
-                copy.retained.push(Retained { seq, since: seq, slot, to });
+                copy.retained.push(Retained { seq, since: (self.view, seq), slot, to });
                 copy.slot = None;
                 cx.store.retain(slot);
-                kept = Some(Kept { location: self.location(slot, cx.store), since: seq });
+                kept = Some(Kept { location: self.location(slot, cx.store), since: (self.view, seq) });
             } else if copy.request.is_none() {
                 copy.slot = None;
                 self.release(slot, cx);
@@ -114,13 +114,13 @@ impl Core {
             self.end_evicting(key, cx);
         } else if keep {
             // What we gave to a node that died since: the newest of it.
-            if let Some(newest) = copy.retained.iter_mut().max_by_key(|retained| retained.since) {
+            if let Some(newest) = copy.retained.iter_mut().max_by(|a, b| later(a.since, b.since)) {
                 (newest.seq, newest.to) = (seq, to);
                 let (slot, since) = (newest.slot, newest.since);
                 kept = Some(Kept { location: self.location(slot, cx.store), since });
             }
         }
-        let (retained, since) = kept.map_or((None, seq), |kept| (Some(kept.location), kept.since));
+        let (retained, since) = kept.map_or((None, seq), |kept| (Some(kept.location), kept.since.1));
         self.send_to_life(to, key, Body::Ack { seq, of: self.config.me, retained, since }, cx);
         true
     }
@@ -170,7 +170,7 @@ impl Core {
         if let Some(copy) = self.copies.get_mut(&key) {
             copy.named = false;
             copy.slot = None;
-            copy.retained.push(Retained { seq, since: seq, slot, to });
+            copy.retained.push(Retained { seq, since: (self.view, seq), slot, to });
         }
         self.end_evicting(key, cx);
         self.send_to_life(to, key, Body::Hand { seq, rid, source, exclusive: true }, cx);
@@ -180,11 +180,20 @@ impl Core {
     fn forget<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) -> bool {
         let Some(copy) = self.copies.get_mut(&key) else { return true };
         if let Some(slot) = copy.slot {
+            let valid = cx.store.load(slot).mode() != Mode::None;
             if !take_mode(key, slot, cx) {
                 return false;
             }
             copy.slot = None;
-            self.release(slot, cx);
+            if valid && self.views.is_changing() {
+                // A member that has not adopted the view may still READ it.
+                let (since, to) =
+                    ((ViewId(self.view.0 - 1), Seq(0)), (self.config.me, self.config.incarnation));
+                copy.retained.push(Retained { seq: Seq(0), since, slot, to });
+                cx.store.retain(slot);
+            } else {
+                self.release(slot, cx);
+            }
         }
         if let Some(copy) = self.copies.get_mut(&key) {
             copy.named = false;
@@ -194,8 +203,9 @@ impl Core {
 
     /// FETCHED: the new owner has the bytes, and nobody else reads the slot.
     pub(crate) fn fetched<S: Store>(&mut self, key: ObjectKey, seq: Seq, cx: &mut Context<'_, S>) {
+        let view = self.view;
         let Some(copy) = self.copies.get_mut(&key) else { return };
-        if let Some(place) = copy.retained.iter().position(|retained| retained.seq == seq) {
+        if let Some(place) = copy.retained.iter().position(|it| it.seq == seq && it.since.0 == view) {
             let slot = copy.retained.remove(place).slot;
             self.release(slot, cx);
             self.pump(key, cx);

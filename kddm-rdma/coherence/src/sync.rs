@@ -2,7 +2,7 @@
 //! requester's side with.
 
 use crate::copy::{Purpose, Waiter};
-use crate::core::{Context, Core, swap};
+use crate::core::{Call, Context, Core, swap};
 use crate::home::State;
 use crate::{Body, Effect, LinkerReply, Nack, OpError, OpId, Request, RequestKind, Store};
 use kddm_object::{FirstTouch, Hold, Mode, NodeId, ObjectKey, Rid, SlotId};
@@ -16,12 +16,21 @@ impl Core {
         kind: RequestKind,
         cx: &mut Context<'_, S>,
     ) {
+        let rid = self.new_rid();
+        self.calls.insert(rid, Call { op, key, kind });
+        self.send_call(rid, cx);
+    }
+
+    /// Sends a remove or sync to its home. A view that changes sends it at its time.
+    pub(crate) fn send_call<S: Store>(&mut self, rid: Rid, cx: &mut Context<'_, S>) {
+        if !self.views.may_ask() {
+            return;
+        }
+        let Some(&Call { key, kind, .. }) = self.calls.get(&rid) else { return };
         let error = match self.home_of(key, cx.store) {
             None => OpError::NoHome(key.set),
             Some((home, _)) if !self.is_reachable(home) => OpError::PeerLost(home),
             Some((home, _)) => {
-                let rid = self.new_rid();
-                self.calls.insert(rid, (op, key));
                 let first_touch = FirstTouch::Refuse;
                 let request =
                     Request { kind, rid, first_touch, try_only: false, have: false, hint: None, seen: 0 };
@@ -29,7 +38,7 @@ impl Core {
                 return;
             }
         };
-        cx.effects.push(Effect::Complete(op, Err(error)));
+        self.finished(rid, Err(error), cx);
     }
 
     /// The home has done what was asked, or could not.
@@ -39,8 +48,8 @@ impl Core {
         result: Result<Option<SlotId>, OpError>,
         cx: &mut Context<'_, S>,
     ) {
-        if let Some((op, _)) = self.calls.remove(&rid) {
-            cx.effects.push(Effect::Complete(op, result));
+        if let Some(call) = self.calls.remove(&rid) {
+            cx.effects.push(Effect::Complete(call.op, result));
         }
     }
 
@@ -53,12 +62,14 @@ impl Core {
         rid: Rid,
         cx: &mut Context<'_, S>,
     ) {
-        if !self.dirty.contains(&key) {
+        if !self.dirty.contains_key(&key) {
             self.send(from, key, Body::Finished { rid }, cx);
             return;
         }
         let entry = self.entries.entry(key).or_default();
-        entry.syncing.push((from, rid));
+        if !entry.syncing.contains(&(from, rid)) {
+            entry.syncing.push((from, rid));
+        }
         if entry.syncing.len() == 1 {
             let (hold, first_touch) = (Hold::Shared, FirstTouch::Refuse);
             self.wait(
@@ -135,7 +146,8 @@ impl Core {
                     cx.effects.push(Effect::Changed(key, old.mode(), Mode::Shared));
                 }
                 let owner = self.location(slot, cx.store);
-                self.set_state(key, State::Shared { owner, copies: [(me, rid)].into_iter().collect() });
+                let copies = [(me, rid)].into_iter().collect();
+                self.set_state(key, State::Shared { owner, copies }, cx);
             }
             // Somebody has it exclusive again: the caller's hold is over, and what it wrote may be old.
             State::Exclusive { .. } => return,

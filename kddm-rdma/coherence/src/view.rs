@@ -1,236 +1,506 @@
-//! What changes when a peer's life ends. Until membership is agreed upon, the view is the configured list, and a peer
-//! returns as a new incarnation that knows nothing of ours.
+//! Agreed views: what a node does when the membership changes. `docs/protocol.md` has the picture.
+//!
+//! A member adopts the next view when all its members are up. All transactions of the old view end there: what was completely
+//! granted is finished, everything else is asked for again under the same number. When its last READ is over, the member
+//! reports its copies to their homes ([`crate::rebuild`]); a home grants when all members have reported.
 
-use crate::collect::Then;
-use crate::copy::Retained;
-use crate::core::{Context, Core};
-use crate::home::{Before, Copies, Pending, State, Work};
-use crate::{Body, Nack, OpError, RequestKind, Store};
-use kddm_object::{Incarnation, NodeId, ObjectKey, Rid, Seq};
+use crate::copy::{Data, LocalCopy, Purpose, Retained};
+use crate::core::{Context, Core, Loss};
+use crate::home::{Entry, State, Work};
+use crate::rebuild::{Change, Doubt};
+use crate::{Body, Knew, Message, OpError, Store, View};
+use kddm_object::{Durability, Incarnation, Mode, NodeId, NodeSet, ObjectKey, Rid, SetId, ViewId};
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a node knows of views.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Views {
+    pub leased: bool,
+    pub phase: Phase,
+    /// Messages of views to come.
+    pub later: Vec<(NodeId, Message)>,
+    /// This node has served in a view of this cluster, and so knows all doubts.
+    pub established: bool,
+    /// Directories that died.
+    pub doubts: Vec<Doubt>,
+    /// The homes of this view that grant.
+    opened: NodeSet,
+    /// What this node knew as a home, and in which view, until all homes of a later one grant.
+    ledger: BTreeMap<ObjectKey, Known>,
+    /// The homes of the last view whose homes all granted, and of those since.
+    past: Vec<(ViewId, NodeSet)>,
+    /// All homes of this view grant.
+    pub settled: bool,
+    /// The last view whose expelled nodes are known to use nothing any more.
+    pub fenced: ViewId,
+    next: Option<View>,
+    connected: BTreeMap<NodeId, Incarnation>,
+}
+
+/// What the home of a view knew of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Known {
+    view: ViewId,
+    what: Knew,
+    /// Who may have touched it first.
+    maker: Option<NodeId>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Phase {
+    Serving,
+    /// No view yet, or the directory of the present one is being rebuilt.
+    Changing(Box<Change>),
+    Expelled,
+}
+
+/// Messages about no object carry this.
+const NOTHING: ObjectKey = ObjectKey { set: SetId(0), object: 0 };
+
+impl Views {
+    pub fn new(loss: Loss) -> Views {
+        let phase = match loss {
+            Loss::Local => Phase::Serving,
+            Loss::Agreed => Phase::Changing(Box::default()),
+        };
+        Views {
+            leased: true,
+            phase,
+            later: Vec::new(),
+            established: false,
+            doubts: Vec::new(),
+            opened: NodeSet::EMPTY,
+            ledger: BTreeMap::new(),
+            past: Vec::new(),
+            settled: loss == Loss::Local,
+            fenced: ViewId(0),
+            next: None,
+            connected: BTreeMap::new(),
+        }
+    }
+
+    pub fn is_quiet(&self) -> bool {
+        !matches!(self.phase, Phase::Changing(_)) && self.next.is_none()
+    }
+
+    pub fn is_expelled(&self) -> bool {
+        self.phase == Phase::Expelled
+    }
+
+    pub fn is_changing(&self) -> bool {
+        matches!(self.phase, Phase::Changing(_))
+    }
+
+    /// Whether requests of this node may go out.
+    pub fn may_ask(&self) -> bool {
+        match &self.phase {
+            Phase::Serving => true,
+            Phase::Changing(change) => change.reported,
+            Phase::Expelled => false,
+        }
+    }
+
+    /// Whether this node may grant as a home.
+    pub fn may_grant(&self) -> bool {
+        self.phase == Phase::Serving && self.leased
+    }
+}
 
 impl Core {
-    /// A peer's new life: what a home told us to say to it can be said now.
-    pub(crate) fn peer_up<S: Store>(&mut self, node: NodeId, life: Incarnation, cx: &mut Context<'_, S>) {
-        self.up.insert(node, life);
-        self.met.insert(node, life);
-        for unmet in std::mem::take(&mut self.unmet) {
-            if unmet.to == node && unmet.life == life {
-                self.send(node, unmet.key, unmet.body, cx);
-            } else if unmet.to != node || unmet.life > life {
-                self.unmet.push(unmet);
-            }
-        }
+    /// Whether the cluster goes on without this node. It must break all connections before it uses its memory again, so that
+    /// READs of nodes that do not know it yet fail.
+    pub fn is_expelled(&self) -> bool {
+        self.views.is_expelled()
     }
 
-    pub(crate) fn peer_down<S: Store>(&mut self, lost: NodeId, cx: &mut Context<'_, S>) {
-        if self.up.remove(&lost).is_none() {
-            return;
-        }
-        let mut known: Vec<ObjectKey> = self.copies.keys().chain(self.entries.keys()).copied().collect();
-        known.sort_unstable();
-        known.dedup();
-        let calls: Vec<Rid> = self
-            .calls
-            .iter()
-            .filter(|(_, (_, key))| self.is_home(*key, lost, cx.store))
-            .map(|(rid, _)| *rid)
-            .collect();
-        for rid in calls {
-            self.finished(rid, Err(OpError::PeerLost(lost)), cx);
-        }
-        for key in known {
-            match self.home_of(key, cx.store) {
-                Some((home, _)) if home == lost => self.abandon_request(key, lost, cx),
-                Some((home, _)) if home == self.config.me => self.home_without(lost, key, cx),
-                _ => {}
-            }
-            self.ask_for_retained(key, cx);
-        }
+    /// Whether all homes of the view grant, as far as this node has heard. The view in which a node leaves has to be settled at all
+    /// its members before the next one, without that node, is agreed upon.
+    pub fn is_settled(&self) -> bool {
+        self.views.phase == Phase::Serving && self.views.settled
     }
 
-    /// All who may keep bytes of an object whose last writer is dead: its giver, and nobody knows any more who that was.
-    fn everybody(&self) -> Copies {
-        self.up.keys().copied().chain([self.config.me]).map(|node| (node, Rid(0))).collect()
+    /// The view that this node has adopted.
+    pub fn view(&self) -> ViewId {
+        self.view
     }
 
-    fn is_home<S: Store>(&self, key: ObjectKey, node: NodeId, store: &S) -> bool {
-        self.home_of(key, store).is_some_and(|(home, _)| home == node)
-    }
-
-    /// Slots kept for a node that will never fetch them: the home says whether they may go. Without a home they may.
-    fn ask_for_retained<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
-        let Some(copy) = self.copies.get(&key) else { return };
-        let gone =
-            |kept: &&Retained| kept.to.0 != self.config.me && self.up.get(&kept.to.0) != Some(&kept.to.1);
-        let gone: Vec<(Seq, (NodeId, Incarnation))> =
-            copy.retained.iter().filter(gone).map(|kept| (kept.seq, kept.to)).collect();
-        let home = self.home_of(key, cx.store).map(|(home, _)| home).filter(|&home| self.is_reachable(home));
-        for (seq, (to, life)) in gone {
-            match home {
-                Some(home) => self.send(home, key, Body::Kept { seq, to, life }, cx),
-                None => self.fetched(key, seq, cx),
-            }
-        }
-    }
-
-    /// KEPT: the home needs the slot if its transaction is not over, or if the dead node has the object and its death is news.
-    pub(crate) fn home_kept<S: Store>(
+    pub(crate) fn connected<S: Store>(
         &mut self,
-        from: NodeId,
-        key: ObjectKey,
-        seq: Seq,
-        (to, life): (NodeId, Incarnation),
+        node: NodeId,
+        life: Option<Incarnation>,
         cx: &mut Context<'_, S>,
     ) {
-        // Of a death that is news to us we shall hear, and ask everybody for what is left.
-        let news = self.up.get(&to) == Some(&life);
-        let needed = self.entries.get(&key).is_some_and(|entry| match &entry.state {
-            State::Busy { seq: current, work } => *current == seq || news && work.is_by(to),
-            State::Exclusive { owner, .. } => news && *owner == to,
-            _ => false,
-        });
-        if !needed {
-            self.send(from, key, Body::Fetched { seq }, cx);
+        match life {
+            Some(life) => {
+                self.views.connected.insert(node, life);
+                self.try_adopt(cx);
+            }
+            None => {
+                self.views.connected.remove(&node);
+            }
         }
     }
 
-    /// Takes a dead node out of an entry, and the entry out of whatever it waited for from that node.
-    fn home_without<S: Store>(&mut self, lost: NodeId, key: ObjectKey, cx: &mut Context<'_, S>) {
-        let everybody = self.everybody();
-        let Some(entry) = self.entries.get_mut(&key) else { return };
-        entry.queue.retain(
-            |pending| !matches!(pending, Pending::Request(by, _) | Pending::Evict(by) if *by == lost),
-        );
-        entry.syncing.retain(|(by, _)| *by != lost);
-        let without = |copies: &Copies| -> Copies {
-            copies.iter().copied().filter(|(node, _)| *node != lost).collect()
-        };
-        match &mut entry.state {
-            State::Uncached | State::Lost => {}
-            State::Shared { owner, copies } if owner.node != lost => *copies = without(copies),
-            State::Shared { copies, .. } => {
-                let copies = without(copies);
-                self.collect(key, &copies, Then::Salvage(None, None), cx);
-            }
-            State::Exclusive { owner, .. } if *owner == lost => {
-                self.collect(key, &everybody, Then::Salvage(None, None), cx);
-            }
-            State::Exclusive { .. } => {}
-            State::Busy { seq, work } => match work {
-                Work::Grab { by, before, .. } if *by == lost => {
-                    let copies = match before {
-                        Before::Shared(_, copies) => without(copies),
-                        Before::Exclusive(..) => everybody,
-                    };
-                    self.collect(key, &copies, Then::Salvage(None, None), cx);
-                }
-                Work::Grab { by, before: Before::Shared(owner, copies), .. } => {
-                    // The acks go to the requester: it must not wait for this one.
-                    if copies.iter().any(|(node, _)| *node == lost) {
-                        let (by, seq, giver) = (*by, *seq, owner.node);
-                        let others: Copies = copies.iter().copied().filter(|(node, _)| *node != by).collect();
-                        self.send(by, key, Body::Ack { seq, of: lost, retained: None, since: seq }, cx);
-                        // And who waits for a HAND of the dead, and parks our INV behind it, must not wait for that.
-                        for (node, rid) in others.into_iter().filter(|_| giver == lost) {
-                            self.send(node, key, Body::Nack { rid, why: Nack::Peer(lost) }, cx);
-                        }
-                    }
-                }
-                Work::Grab { by, request, before: Before::Exclusive(owner, _), retry }
-                | Work::Share { by, request, owner: (owner, _), retry }
-                    if *owner == lost =>
-                {
-                    if *by == lost {
-                        self.collect(key, &everybody, Then::Salvage(None, None), cx);
-                    } else {
-                        *retry = true;
-                        let (by, rid, seq) = (*by, request.rid, *seq);
-                        self.send(by, key, Body::Retry { rid, seq }, cx);
-                    }
-                }
-                // Its giver died before it, and its answer to RETRY will not come.
-                Work::Share { by, retry: true, .. } if *by == lost => {
-                    self.collect(key, &everybody, Then::Salvage(None, None), cx);
-                }
-                Work::Grab { .. } | Work::Share { .. } => {}
-                Work::FirstTouch { by, .. } if *by == lost => {
-                    self.dirty.remove(&key);
-                    self.set_state(key, State::Uncached);
-                }
-                Work::FirstTouch { .. } => {}
-                // What the linker has begun it ends, for nobody: the next life of that node must not hear of it.
-                Work::Fill { by, request, .. } if *by == lost => {
-                    *by = self.config.me;
-                    (request.kind, request.rid) = (RequestKind::Get, Rid(0));
-                }
-                Work::Fill { .. } => {}
-                Work::Device { by, rid, kept } => {
-                    kept.retain(|(node, _)| *node != lost);
-                    if *by == lost {
-                        (*by, *rid) = (self.config.me, Rid(0));
-                    }
-                }
-                Work::Collect { due, kept, then } => {
-                    due.remove(lost);
-                    kept.retain(|(node, _)| *node != lost);
-                    match then {
-                        Then::Salvage(request, _) => *request = request.take().filter(|(by, _)| *by != lost),
-                        Then::Remove(by, rid) if *by == lost => (*by, *rid) = (self.config.me, Rid(0)),
-                        Then::Remove(..) | Then::Purge => {}
-                    }
-                    self.try_collected(key, cx);
-                }
-                Work::Drain { owner, copies, .. } if owner.node == lost => {
-                    let copies = without(copies);
-                    self.collect(key, &copies, Then::Salvage(None, None), cx);
-                }
-                Work::Drain { copies, due, .. } => {
-                    *copies = without(copies);
-                    due.remove(lost);
-                    self.try_drained(key, cx);
-                }
-            },
+    /// Whether a member is not there in the life that belongs to the view: what was where in that life means nothing now.
+    pub(crate) fn has_gone(&self, node: NodeId) -> bool {
+        self.config.loss == Loss::Agreed && self.views.connected.get(&node) != self.up.get(&node)
+    }
+
+    pub(crate) fn next_view<S: Store>(&mut self, view: View, cx: &mut Context<'_, S>) {
+        let newest = self.views.next.as_ref().map_or(self.view, |next| next.id);
+        if view.id > newest && self.config.loss == Loss::Agreed && !self.views.is_expelled() {
+            self.views.next = Some(view);
+            self.try_adopt(cx);
         }
-        self.serve(key, cx);
+    }
+
+    fn try_adopt<S: Store>(&mut self, cx: &mut Context<'_, S>) {
+        let me = (self.config.me, self.config.incarnation);
+        let Some(next) = &self.views.next else { return };
+        if !next.members.iter().any(|member| (member.node, member.life) == me) {
+            self.expelled(cx);
+            return;
+        }
+        let others = next.members.iter().filter(|member| member.node != me.0);
+        if others.clone().all(|member| self.views.connected.get(&member.node) == Some(&member.life)) {
+            if let Some(next) = self.views.next.take() {
+                self.adopt(&next, cx);
+            }
+        }
+    }
+
+    fn adopt<S: Store>(&mut self, view: &View, cx: &mut Context<'_, S>) {
+        let me = self.config.me;
+        let lives: BTreeMap<NodeId, Incarnation> =
+            view.members.iter().map(|member| (member.node, member.life)).collect();
+        let gone: NodeSet = self
+            .up
+            .iter()
+            .filter(|(node, life)| lives.get(node) != Some(life))
+            .map(|(node, _)| *node)
+            .collect();
+        let mut homes: Vec<NodeId> =
+            view.members.iter().filter(|member| !member.leaving).map(|member| member.node).collect();
+        homes.sort_unstable();
+        let old = std::mem::replace(&mut self.homes, homes);
+        self.remember_homes(self.view, old.into_iter().collect());
+        for (view, homes) in self.views.past.clone() {
+            let gone = homes.iter().filter(|&node| gone.contains(node)).collect();
+            self.doubt(Doubt { view, homes, gone });
+        }
+        let served = (self.views.phase == Phase::Serving).then_some(self.view);
+        self.view = view.id;
+        self.up = lives.iter().map(|(node, life)| (*node, *life)).filter(|(node, _)| *node != me).collect();
+        self.views.opened = NodeSet::EMPTY;
+        self.views.settled = false;
+        // From here on nothing is asked or granted.
+        self.views.phase = Phase::Changing(Box::default());
+        let established = view.founding;
+        let mut change = Change { established, due: lives.keys().copied().collect(), ..Change::default() };
+
+        let mut entries: Vec<(ObjectKey, Entry)> = self.entries.drain().collect();
+        entries.sort_unstable_by_key(|(key, _)| *key);
+        for (key, entry) in entries {
+            self.take_down(key, entry, &gone, served, cx);
+        }
+        for known in self.views.ledger.values_mut() {
+            if known.maker.take_if(|maker| gone.contains(*maker)).is_some() {
+                known.what = Knew::Touched;
+            }
+        }
+        for (&key, &Known { view, what, .. }) in &self.views.ledger {
+            let Some((home, policy)) = self.home_of(key, cx.store) else { continue };
+            if home == me {
+                change.learn(key, view, what);
+            } else if policy.object_size > 0 {
+                change.tell.push((home, key, view, what));
+            }
+        }
+        for key in self.copied_keys() {
+            self.unsettle(key, &gone, &mut change, cx);
+        }
+        self.views.phase = Phase::Changing(Box::new(change));
+        for (from, message) in std::mem::take(&mut self.views.later) {
+            if message.view > self.view {
+                self.views.later.push((from, message));
+            } else if message.view == self.view && self.up.get(&from) == Some(&message.incarnation) {
+                self.handle(from, message, cx);
+            }
+        }
+    }
+
+    pub(crate) fn copied_keys(&self) -> Vec<ObjectKey> {
+        let mut keys: Vec<ObjectKey> = self.copies.keys().copied().collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// What the home of the old view hands on of an entry: calls of the linker that are under way, and what it knew.
+    fn take_down<S: Store>(
+        &mut self,
+        key: ObjectKey,
+        mut entry: Entry,
+        gone: &NodeSet,
+        served: Option<ViewId>,
+        cx: &mut Context<'_, S>,
+    ) {
+        let me = self.config.me;
+        let what = match &entry.state {
+            State::Uncached => Knew::Untouched,
+            State::Lost => Knew::Lost,
+            State::Shared { .. } | State::Exclusive { .. } => Knew::Touched,
+            State::Busy { work, .. } => work.knew(),
+        };
+        if let Some(served) = served {
+            let maker = match &entry.state {
+                State::Busy { work, .. } => work.maker(),
+                _ => None,
+            };
+            self.views.ledger.insert(key, Known { view: served, what, maker });
+        }
+        let Some((home, policy)) = self.home_of(key, cx.store) else { return };
+        if policy.durability != Durability::WriteBack || home != me {
+            return;
+        }
+        let was_syncing = !entry.syncing.is_empty();
+        entry.queue.clear();
+        entry.syncing.retain(|(node, _)| *node == me || !gone.contains(*node));
+        if was_syncing && entry.syncing.is_empty() {
+            // The linker writes, or is about to: what it began it ends.
+            entry.syncing.push((me, Rid(0)));
+        }
+        match &mut entry.state {
+            State::Busy { work: Work::Fill { by, request, started: true }, .. } => {
+                *by = me;
+                (request.kind, request.rid) = (crate::RequestKind::Get, Rid(0));
+            }
+            State::Busy { work: Work::Device { by, rid, kept }, .. } => {
+                (*by, *rid) = (me, Rid(0));
+                kept.clear();
+            }
+            state => *state = State::Uncached,
+        }
+        if !entry.is_quiet() {
+            self.entries.insert(key, entry);
+        }
+    }
+
+    /// Ends what the old view left under way on a copy.
+    fn unsettle<S: Store>(
+        &mut self,
+        key: ObjectKey,
+        gone: &NodeSet,
+        change: &mut Change,
+        cx: &mut Context<'_, S>,
+    ) {
+        self.end_evicting(key, cx);
+        match self.home_of(key, cx.store) {
+            None => return self.abandon_request(key, OpError::NoHome(key.set), cx),
+            // A device that is back begins with what it has: no object may be newer than those that were written with it.
+            Some((home, policy)) if policy.durability == Durability::WriteBack && gone.contains(home) => {
+                self.abandon_request(key, OpError::PeerLost(home), cx);
+            }
+            Some(_) => {}
+        }
+        let Some(copy) = self.copies.get_mut(&key) else { return };
+        copy.early = None;
+        if copy.is_forgetting() {
+            change.forgetting.insert(key);
+        } else {
+            copy.parked = None;
+        }
+        let turn = copy.waiters.iter().take(copy.turn).filter(|waiter| !is_take(waiter.purpose)).count();
+        copy.waiters.retain(|waiter| !is_take(waiter.purpose));
+        copy.turn = turn;
+        self.cut_short(key, cx);
         self.pump(key, cx);
     }
 
-    /// RETRYING: the requester has nothing of the transaction `seq`. With `rid` it still wants the object.
-    pub(crate) fn home_retrying<S: Store>(
-        &mut self,
-        from: NodeId,
-        key: ObjectKey,
-        rid: Rid,
-        seq: Seq,
-        cx: &mut Context<'_, S>,
-    ) {
-        let Some(entry) = self.entries.get(&key) else { return };
-        let State::Busy { seq: current, work } = &entry.state else { return };
-        if *current != seq {
+    /// A request of an older view: what was granted and can still complete does so; else it is asked again.
+    pub(crate) fn cut_short<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let Some(copy) = self.copies.get_mut(&key) else { return };
+        let Some(request) = &mut copy.request else { return };
+        match request.data {
+            // Their end leads here.
+            Data::Reading(_) | Data::Making => return,
+            // Acks are missing, and their senders will not send them again.
+            Data::Here if request.exclusive => copy.candidate = Some((request.view, request.seq)),
+            _ => {}
+        }
+        request.reset(self.view);
+        self.send_request(key, cx);
+    }
+
+    /// The homes of a view whose directory may not have been handed on to all homes of a later one.
+    pub(crate) fn remember_homes(&mut self, view: ViewId, homes: NodeSet) {
+        if !homes.is_empty() && !self.views.past.contains(&(view, homes)) {
+            self.views.past.push((view, homes));
+        }
+    }
+
+    /// Reports when nothing of the old view can touch memory any more.
+    pub(crate) fn try_report<S: Store>(&mut self, cx: &mut Context<'_, S>) {
+        let Phase::Changing(change) = &mut self.views.phase else { return };
+        if change.reported || self.view == ViewId(0) || !self.reads.is_empty() {
             return;
         }
-        let (request, copies, asked, giver) = match work {
-            Work::FirstTouch { by, .. } if *by == from => {
-                self.dirty.remove(&key);
-                self.set_state(key, State::Uncached);
-                self.serve(key, cx);
-                return;
-            }
-            Work::Grab { by, request, before: Before::Shared(owner, copies), retry } if *by == from => {
-                (request.clone(), copies.clone(), *retry, owner.node)
-            }
-            Work::Grab { by, request, before: Before::Exclusive(owner, _), retry }
-            | Work::Share { by, request, owner: (owner, _), retry }
-                if *by == from =>
-            {
-                (request.clone(), self.everybody(), *retry, *owner)
-            }
-            _ => return,
-        };
-        debug_assert!(matches!(request.kind, RequestKind::Get | RequestKind::Grab));
-        let request = (rid != Rid(0)).then_some((from, request));
-        let why = (!asked).then_some(Nack::Peer(giver));
-        let copies: Copies = copies.into_iter().filter(|(node, _)| self.is_reachable(*node)).collect();
-        self.collect(key, &copies, Then::Salvage(request, why), cx);
+        let forgetting: BTreeSet<ObjectKey> = std::mem::take(&mut change.forgetting)
+            .into_iter()
+            .filter(|key| self.copies.get(key).is_some_and(LocalCopy::is_forgetting))
+            .collect();
+        let wait = !forgetting.is_empty();
+        change.forgetting = forgetting;
+        if wait {
+            return;
+        }
+        change.reported = true;
+        let tell = std::mem::take(&mut change.tell);
+        self.report(tell, cx);
+        for key in self.copied_keys() {
+            self.send_request(key, cx);
+        }
+        let calls: Vec<Rid> = self.calls.keys().copied().collect();
+        for rid in calls {
+            self.send_call(rid, cx);
+        }
     }
+
+    fn report<S: Store>(&mut self, tell: Vec<(NodeId, ObjectKey, ViewId, Knew)>, cx: &mut Context<'_, S>) {
+        let members: Vec<NodeId> = self.up.keys().copied().chain([self.config.me]).collect();
+        let past = self.views.past.iter().map(|&(view, homes)| Doubt { view, homes, gone: NodeSet::EMPTY });
+        let doubts: Vec<Doubt> = past.chain(self.views.doubts.iter().copied()).collect();
+        for doubt in doubts {
+            for &member in &members {
+                self.send(member, NOTHING, doubt.message(), cx);
+            }
+        }
+        for (home, key, view, what) in tell {
+            self.send(home, key, Body::Knew { what, view }, cx);
+        }
+        for key in self.copied_keys() {
+            let Some((home, _)) = self.home_of(key, cx.store) else { continue };
+            let Some(copy) = self.copies.get(&key) else { continue };
+            let mode = copy.mode(cx.store);
+            let valid = copy.slot.filter(|_| mode != Mode::None);
+            let (since, kept) = copy.newest_kept().unwrap_or_default();
+            if valid.is_some() || kept.is_some() {
+                let (copy, kept) = (
+                    valid.map(|slot| self.location(slot, cx.store)),
+                    kept.map(|slot| self.location(slot, cx.store)),
+                );
+                let named = self.is_named(key);
+                let (since_view, since) = since;
+                self.send(home, key, Body::Report { mode, named, copy, kept, since_view, since }, cx);
+                if let Some(copy) = self.copies.get_mut(&key) {
+                    copy.reported = true;
+                }
+            }
+        }
+        for member in members {
+            let established = self.views.established;
+            self.send(member, NOTHING, Body::Reported { established }, cx);
+        }
+    }
+
+    /// OPENED: that home's directory is whole.
+    pub(crate) fn opened<S: Store>(&mut self, home: NodeId, cx: &mut Context<'_, S>) {
+        self.views.opened.insert(home);
+        if !self.views.settled && self.homes.iter().all(|&home| self.views.opened.contains(home)) {
+            self.views.settled = true;
+            self.views.past.clear();
+            let known =
+                std::mem::take(&mut self.views.ledger).into_keys().chain(self.entries.keys().copied());
+            for key in known.collect::<BTreeSet<_>>() {
+                self.forget_untouched(key, cx);
+            }
+        }
+    }
+
+    /// An entry that only said that nobody has the object need not say so any more.
+    fn forget_untouched<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let doubtful = self.is_doubtful(key, cx.store);
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.untouched &= doubtful;
+            if entry.is_empty() {
+                self.entries.remove(&key);
+            }
+        }
+    }
+
+    pub(crate) fn say_opened<S: Store>(&mut self, cx: &mut Context<'_, S>) {
+        let members: Vec<NodeId> = self.up.keys().copied().chain([self.config.me]).collect();
+        for member in members {
+            self.send(member, NOTHING, Body::Opened, cx);
+        }
+    }
+
+    /// A reported copy stays as it was reported until its home has decided about it.
+    pub(crate) fn is_frozen<S: Store>(&self, key: ObjectKey, store: &S) -> bool {
+        self.config.loss == Loss::Agreed
+            && self.home_of(key, store).is_some_and(|(home, _)| !self.views.opened.contains(home))
+    }
+
+    pub(crate) fn fenced<S: Store>(&mut self, view: ViewId, cx: &mut Context<'_, S>) {
+        self.views.fenced = self.views.fenced.max(view);
+        self.try_open(cx);
+    }
+
+    /// Without a lease nothing is granted and no hold is given out: whoever waits goes on waiting.
+    pub(crate) fn lease<S: Store>(&mut self, there: bool, cx: &mut Context<'_, S>) {
+        self.views.leased = there;
+        if there {
+            let mut homed: Vec<ObjectKey> = self.entries.keys().copied().collect();
+            homed.sort_unstable();
+            for key in homed {
+                self.serve(key, cx);
+            }
+            for key in self.copied_keys() {
+                self.try_finish(key, cx);
+                self.pump(key, cx);
+            }
+        }
+    }
+
+    /// The cluster goes on without this node: everything fails, and no copy means anything any more.
+    fn expelled<S: Store>(&mut self, cx: &mut Context<'_, S>) {
+        self.views.phase = Phase::Expelled;
+        self.views.next = None;
+        self.views.later.clear();
+        self.up.clear();
+        self.entries.clear();
+        self.dirty.clear();
+        let calls: Vec<Rid> = self.calls.keys().copied().collect();
+        for rid in calls {
+            self.finished(rid, Err(OpError::Expelled), cx);
+        }
+        for key in self.copied_keys() {
+            self.end_evicting(key, cx);
+            self.abandon_request(key, OpError::Expelled, cx);
+            self.release_retained(key, None, cx);
+        }
+    }
+
+    /// Lets go of what is kept for others, of all views or of those before `view`.
+    pub(crate) fn release_retained<S: Store>(
+        &mut self,
+        key: ObjectKey,
+        view: Option<ViewId>,
+        cx: &mut Context<'_, S>,
+    ) {
+        let Some(copy) = self.copies.get_mut(&key) else { return };
+        let (old, young) = std::mem::take(&mut copy.retained)
+            .into_iter()
+            .partition(|retained| view.is_none_or(|view| retained.since.0 < view));
+        copy.retained = young;
+        let old: SmallVec<[Retained; 1]> = old;
+        for retained in old {
+            self.release(retained.slot, cx);
+        }
+        self.pump(key, cx);
+    }
+}
+
+fn is_take(purpose: Purpose) -> bool {
+    matches!(purpose, Purpose::Take(_))
 }

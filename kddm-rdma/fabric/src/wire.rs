@@ -31,9 +31,16 @@
 //! 18    RETRYING    requester → home          0..4 rid | 4..8 seq
 //! 19    RESTORE     home → holder             0..4 seq
 //! 20    KEPT        holder → home             0..4 seq | 4 to | 5..8 zero | 8..16 life
+//! 21    DISCARD     home → everybody          0..4 seq
+//! 22    REPORT      holder → home             0..4 view | 4..8 seq | 8 mode | 9 named | 10..12 zero | 12..24 copy | 24..36 kept
+//! 23    KNEW        home → next home          0..4 view | 4 what | 5..8 zero
+//! 24    DOUBT       member → member           0..4 view | 4..8 zero | 8..40 homes | 40..72 gone
+//! 25    REPORTED    member → member           0 established
+//! 26    REBUILT     home → holder             0 keep
+//! 27    OPENED      home → member
 //!
 //! location (12): 0 node | 1..4 zero | 4..8 slot | 8..12 generation; twelve zeros where there is none
-//! acks (32): a bit a node, lowest first; bits 0 and 255 are zero
+//! acks, homes, gone (32): a bit a node, lowest first; bits 0 and 255 are zero
 //! source: 0 own copy, 1 READ the location, 2 the bytes that follow, 3 make
 //! ```
 //!
@@ -82,6 +89,13 @@ pub enum Kind {
     Restore = 19,
     /// KEPT.
     Kept = 20,
+    Discard = 21,
+    Report = 22,
+    Knew = 23,
+    Doubt = 24,
+    Reported = 25,
+    Rebuilt = 26,
+    Opened = 27,
 }
 
 #[cfg(test)]

@@ -48,4 +48,18 @@ pub enum Action {
     Kill(NodeId, usize),
     /// It starts again.
     Restart(NodeId),
+    /// The cluster goes on without the node, which may be dead or only be taken for dead.
+    Expel(NodeId),
+    /// The cluster takes the node in.
+    Admit(NodeId),
+    /// The node begins to leave in good order …
+    Leave(NodeId),
+    /// … and is gone.
+    Left(NodeId),
+    /// The node hears of the newest view.
+    TellView(NodeId),
+    /// The node hears that no other node has a lease.
+    TellFenced(NodeId),
+    /// The expelled node's lease runs out.
+    LeaseEnds(NodeId),
 }

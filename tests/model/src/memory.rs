@@ -1,7 +1,7 @@
 //! A node's memory of a few slots. An object's bytes are two words that a writer always makes equal: a torn READ shows.
 
 use kddm_coherence::{Inline, Store};
-use kddm_object::{Generation, Home, ObjectKey, SetId, SetPolicy, SlotId, Word};
+use kddm_object::{Generation, Home, Incarnation, ObjectKey, SetId, SetPolicy, SlotId, Word};
 
 /// What a released slot holds: a READ that comes too late shows.
 const POISON: u64 = 0xdead_dead_dead_dead;
@@ -14,6 +14,9 @@ struct Slot {
     bytes: [u64; 2],
 }
 
+/// The kind of volatile sets whose homes are spread over the members.
+pub(crate) const HASHED: u8 = 2;
+
 /// The slots of a node and the policies of its sets: kind 0 volatile, kind 1 with a device; the subject's top byte is the home.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Memory {
@@ -22,9 +25,10 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// `slots` slots, of which the last `reserved` are for those who free memory.
-    pub fn new(slots: usize, reserved: usize) -> Memory {
-        let slot = Slot { word: Word::default(), key: None, indexed: false, bytes: [POISON; 2] };
+    /// `slots` slots, of which the last `reserved` are for those who free memory. Their generations are those of no other life.
+    pub fn new(slots: usize, reserved: usize, life: Incarnation) -> Memory {
+        let word = Word::new(Generation((life.0 as u32 - 1) << 16));
+        let slot = Slot { word, key: None, indexed: false, bytes: [POISON; 2] };
         Memory { slots: vec![slot; slots], reserved }
     }
 
@@ -70,10 +74,11 @@ impl Memory {
 /// The policy of a set of this world.
 pub fn policy(set: SetId) -> SetPolicy {
     let durability = match set.kind() {
-        0 => kddm_object::Durability::Volatile,
-        _ => kddm_object::Durability::WriteBack,
+        1 => kddm_object::Durability::WriteBack,
+        _ => kddm_object::Durability::Volatile,
     };
-    SetPolicy { object_size: 16, home: Home::SubjectBits, durability }
+    let home = if set.kind() == HASHED { Home::Hash } else { Home::SubjectBits };
+    SetPolicy { object_size: 16, home, durability }
 }
 
 impl Store for Memory {

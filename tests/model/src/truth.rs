@@ -17,6 +17,8 @@ pub struct Truth {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Object {
     value: u64,
+    /// What first touches have made, and nobody has seen yet.
+    born: BTreeSet<u64>,
     /// Of every value written since the device had one for certain: what a crash may bring back.
     past: BTreeSet<u64>,
     holders: BTreeMap<(NodeId, usize), Hold>,
@@ -25,8 +27,16 @@ struct Object {
     may_be_new: bool,
     /// Values up to this were removed for good.
     removed: u64,
+    /// It may be lost, or somebody who has lost interest may still accept that: zeros then, for who takes it as it is.
+    accepting: bool,
     /// A node died with the only copy: any of `past` may be the object now.
     crashed: bool,
+}
+
+impl Object {
+    fn is_untouched(&self) -> bool {
+        self.value == 0 && self.past.is_empty() && !self.crashed
+    }
 }
 
 impl Truth {
@@ -55,16 +65,22 @@ impl Truth {
         }
         let seen = seen[0];
         let expected = seen == object.value
-            || (object.may_be_new && seen == 0)
-            || (object.crashed && object.past.contains(&seen));
+            || (object.may_be_new && (seen == 0 || object.born.contains(&seen)))
+            || (object.is_untouched() && object.born.contains(&seen))
+            || (object.crashed && object.past.contains(&seen))
+            || (object.accepting && seen == 0);
         if !expected || (seen != 0 && seen <= object.removed) {
             return fail(format!("wrong bytes {seen}"));
         }
-        if seen == 0 && object.may_be_new && !object.crashed {
+        let born = object.born.remove(&seen);
+        if born {
+            object.past.insert(seen);
+        }
+        if (seen == 0 || born) && object.may_be_new && !object.crashed {
             // It was removed: what was written before must not come back.
             object.removed = object.removed.max(object.value);
         }
-        if object.crashed || seen == 0 {
+        if object.crashed || seen == 0 || born {
             object.value = seen;
             object.past.retain(|&past| past <= seen);
         }
@@ -72,6 +88,18 @@ impl Truth {
         object.may_be_new = object.removing > 0;
         object.holders.insert(who, hold);
         Ok(())
+    }
+
+    /// The value that counts; `None` if nobody has written any.
+    pub fn value(&self, key: ObjectKey) -> Option<u64> {
+        self.objects.get(&key).map(|object| object.value).filter(|value| *value != 0)
+    }
+
+    /// A first touch makes the object, with bytes that only it has: whoever sees them knows that it was made anew.
+    pub fn born(&mut self, key: ObjectKey) -> u64 {
+        let value = self.next_value();
+        self.objects.entry(key).or_default().born.insert(value);
+        value
     }
 
     /// A value that no writer has written yet; larger than all before.
@@ -86,6 +114,26 @@ impl Truth {
         object.holders.remove(&who);
         if let Some(value) = value {
             object.value = value;
+            object.past.insert(value);
+        }
+    }
+
+    /// The same, at some time, or if it should turn out to be lost.
+    pub fn will_accept_loss(&mut self, key: ObjectKey) {
+        self.objects.entry(key).or_default().accepting = true;
+    }
+
+    /// Somebody takes the object as it is, even if it was lost.
+    pub fn accept_loss(&mut self, key: ObjectKey) {
+        if let Some(object) = self.objects.get_mut(&key).filter(|object| object.crashed) {
+            object.past.insert(0);
+        }
+    }
+
+    /// After a crash, `value` may be the object.
+    pub fn may_become(&mut self, key: ObjectKey, value: u64) {
+        if let Some(object) = self.objects.get_mut(&key).filter(|_| value != 0) {
+            object.crashed = true;
             object.past.insert(value);
         }
     }
@@ -134,10 +182,9 @@ impl Truth {
 
     /// The home of `key` begins anew with what its device has, whatever others saw of their copies until they forgot them.
     pub fn home_returns(&mut self, key: ObjectKey, device: u64) {
-        if let Some(object) = self.objects.get_mut(&key) {
-            object.crashed = true;
-            object.past.insert(device);
-        }
+        let object = self.objects.entry(key).or_default();
+        object.crashed = true;
+        object.past.insert(device);
     }
 
     /// A node died: its holds end, and where it had the only copy, what it wrote may be gone.
@@ -145,13 +192,13 @@ impl Truth {
         &mut self,
         node: NodeId,
         only_copy: impl Fn(ObjectKey) -> bool,
-        device: impl Fn(ObjectKey) -> u64,
+        device: impl Fn(ObjectKey) -> Option<u64>,
     ) {
         for (&key, object) in &mut self.objects {
             object.holders.retain(|(holder, _), _| *holder != node);
             if only_copy(key) {
                 object.crashed = true;
-                object.past.insert(device(key));
+                object.past.extend(device(key));
             }
         }
     }

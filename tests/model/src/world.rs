@@ -4,16 +4,18 @@ mod check;
 mod happen;
 mod loss;
 mod name;
+mod views;
 
 use crate::{Action, Memory, Truth, Violation, Want};
 use kddm_coherence::{
-    Asked, Body, Config, Core, Effect, Input, LinkerCall, LinkerReply, Message, OpError, OpId, Operation,
-    ReadToken, RequestKind, Store,
+    Asked, Body, Config, Core, Effect, Input, LinkerCall, LinkerReply, Loss, Message, OpError, OpId,
+    Operation, ReadToken, RequestKind, Store,
 };
 use kddm_object::{
     Durability, FirstTouch, Hold, Incarnation, Location, Mode, NodeId, ObjectKey, Release, Rid, SetId, SlotId,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use views::Membership;
 
 /// How a world is made.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -26,7 +28,7 @@ pub struct Options {
     pub operations: usize,
     /// Slots of each node.
     pub slots: usize,
-    /// The objects: (home, durable).
+    /// The objects: (home, durable); home 0: wherever the hash says.
     pub objects: Vec<(u8, bool)>,
     /// Whether bytes ride in messages.
     pub inline: bool,
@@ -42,6 +44,14 @@ pub struct Options {
     pub repeats: usize,
     /// Waiting threads may give up.
     pub cancels: bool,
+    /// Views are agreed upon; else each node deals alone with the loss of others.
+    pub views: bool,
+    /// So many of the nodes are no members at first.
+    pub outsiders: u8,
+    /// Nodes may leave in good order, so often.
+    pub leaves: usize,
+    /// Dead and expelled nodes do not return.
+    pub stay_dead: bool,
     /// The fault that the checks must see.
     pub unsound_keep_copies: bool,
 }
@@ -61,6 +71,10 @@ impl Default for Options {
             evictions: 0,
             repeats: 0,
             cancels: false,
+            views: false,
+            outsiders: 0,
+            leaves: 0,
+            stay_dead: false,
             unsound_keep_copies: false,
         }
     }
@@ -81,7 +95,9 @@ pub struct World {
     truth: Truth,
     /// Grabs in the order in which their home got them, while no node dies.
     arrivals: BTreeMap<ObjectKey, VecDeque<(NodeId, Rid)>>,
+    membership: Membership,
     kills: usize,
+    leaves: usize,
     evictions: usize,
     repeats: usize,
 }
@@ -112,8 +128,19 @@ struct Thread {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Doing {
     Nothing,
-    Waiting { key: ObjectKey, want: Want, before: u64 },
-    Holding { key: ObjectKey, slot: SlotId, hold: Hold, value: u64 },
+    Waiting {
+        key: ObjectKey,
+        want: Want,
+        before: u64,
+    },
+    /// `void`: it outlived its node's lease.
+    Holding {
+        key: ObjectKey,
+        slot: SlotId,
+        hold: Hold,
+        value: u64,
+        void: bool,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -149,7 +176,9 @@ impl World {
             devices: BTreeMap::new(),
             truth: Truth::default(),
             arrivals: BTreeMap::new(),
+            membership: Membership::default(),
             kills: options.kills,
+            leaves: options.leaves,
             evictions: options.evictions,
             repeats: options.repeats,
             options,
@@ -164,6 +193,9 @@ impl World {
             let threads = vec![thread; world.options.threads];
             world.nodes.insert(id, Node { incarnation: Incarnation(1), life: Some(life), threads });
         }
+        if world.options.views {
+            world.open_first_view();
+        }
         world
     }
 
@@ -171,15 +203,17 @@ impl World {
         let members = (1..=self.options.nodes).map(node_id).collect();
         let inline_max = if self.options.inline { 256 } else { 0 };
         let unsound_keep_copies = self.options.unsound_keep_copies;
-        let core = Core::new(Config { me, incarnation, members, inline_max, unsound_keep_copies });
-        let memory = Memory::new(self.options.slots, usize::from(self.options.slots > 3));
+        let loss = if self.options.views { Loss::Agreed } else { Loss::Local };
+        let core = Core::new(Config { me, incarnation, members, loss, inline_max, unsound_keep_copies });
+        let memory = Memory::new(self.options.slots, usize::from(self.options.slots > 3), incarnation);
         Life { core, memory, sessions: BTreeMap::new(), starving: false }
     }
 
     /// The objects of this world.
     pub fn keys(&self) -> Vec<ObjectKey> {
         let key = |(number, &(home, durable)): (usize, &(u8, bool))| {
-            let set = SetId::from_parts(u8::from(durable), u32::from(home) << 24, 0);
+            let kind = if home == 0 { crate::memory::HASHED } else { u8::from(durable) };
+            let set = SetId::from_parts(kind, u32::from(home) << 24, 0);
             ObjectKey::new(set, number as u32)
         };
         self.options.objects.iter().enumerate().map(key).collect()
@@ -190,14 +224,14 @@ impl World {
         let mut actions = Vec::new();
         for (&id, node) in &self.nodes {
             let Some(life) = &node.life else {
-                if self.may_restart(id) {
+                if !self.options.views && self.may_restart(id) {
                     actions.push(Action::Restart(id));
                 }
                 continue;
             };
             for (place, thread) in node.threads.iter().enumerate() {
                 match &thread.doing {
-                    Doing::Nothing if draining || thread.left == 0 || !self.has_met_all(id) => {}
+                    Doing::Nothing if draining || thread.left == 0 || !self.may_work(id) => {}
                     Doing::Nothing => {
                         for key in self.keys() {
                             // Manual first touch vouches that the device has nothing, which nobody here can.
@@ -213,13 +247,17 @@ impl World {
                     Doing::Holding { .. } => actions.push(Action::Put(id, place)),
                 }
             }
-            if (self.evictions > 0 && !draining) || life.starving {
+            if (self.evictions > 0 && !draining) || life.starving || self.is_leaving(id) {
                 let unheld = life.memory.indexed().filter(|(_, _, word)| !word.held());
                 actions.extend(unheld.map(|(key, _, _)| Action::Evict(id, key)));
             }
-            if self.kills > 0 && !draining && self.may_die(id) {
+            let may_die = self.options.views || self.may_die(id);
+            if self.kills > 0 && !draining && may_die {
                 actions.extend((0..3).map(|kept| Action::Kill(id, kept)));
             }
+        }
+        if self.options.views {
+            actions.extend(self.view_actions(draining));
         }
         let full = self.links.iter().filter(|(_, items)| !items.is_empty());
         actions.extend(full.map(|(&(from, to), _)| Action::Deliver(from, to)));
@@ -258,6 +296,7 @@ impl World {
             }
             Action::Kill(node, kept) => self.kill(node, kept),
             Action::Restart(node) => self.restart(node),
+            _ => self.change_view(action, taken)?,
         }
         self.check_modes()
     }
@@ -272,6 +311,7 @@ impl World {
                 .collect()
         };
         let before = look(life);
+        let view = life.core.view();
         let mut effects = Vec::new();
         life.core.step(input, &mut life.memory, &mut effects);
         for ((home_before, copy_before), (home_after, copy_after)) in before.into_iter().zip(look(life)) {
@@ -284,8 +324,12 @@ impl World {
             }
         }
         life.starving = life.core.is_starving();
+        let changed = life.core.view() != view;
         for effect in effects {
             self.effect(id, effect)?;
+        }
+        if changed {
+            self.cut_reads(id, taken)?;
         }
         Ok(())
     }
@@ -348,6 +392,8 @@ impl World {
         };
         self.check_result(id, key, want, hold, result)?;
         match (want, result) {
+            // It may still be done, at any time: as if it never ended.
+            (Want::Remove, Err(OpError::Expelled | OpError::PeerLost(_) | OpError::NoHome(_))) => {}
             (Want::Remove, _) => self.truth.remove_ends(key, before, result.is_ok()),
             (Want::Sync, Ok(_)) if is_durable(key) => {
                 self.truth.sync_ends(key, before, self.devices.get(&key).copied().unwrap_or(0))?;
@@ -357,7 +403,11 @@ impl World {
         let (Some(hold), Ok(Some(slot))) = (hold, result) else { return Ok(()) };
         let memory = &self.life(id).memory;
         let seen = [memory.peek(slot, 0), memory.peek(slot, 1)];
-        let settled = self.is_settled();
+        // A copy that is to be forgotten is not what remains.
+        let settled = self.is_settled() && !self.life(id).core.is_forgetting(key);
+        if want == Want::Manual {
+            self.truth.accept_loss(key);
+        }
         self.truth.held(key, (id, place), hold, seen, settled)?;
         let mut value = 0;
         if hold == Hold::Exclusive {
@@ -365,7 +415,7 @@ impl World {
             value = self.truth.next_value();
             self.life(id).memory.poke(slot, 0, value);
         }
-        self.thread(id, place).doing = Doing::Holding { key, slot, hold, value };
+        self.thread(id, place).doing = Doing::Holding { key, slot, hold, value, void: false };
         Ok(())
     }
 
@@ -378,8 +428,13 @@ impl World {
     }
 }
 
+/// The fixed home of an object; of one whose home moves, no node of any world.
 fn home(key: ObjectKey) -> NodeId {
-    node_id((key.set.subject() >> 24) as u8)
+    if key.set.kind() == crate::memory::HASHED {
+        node_id(254)
+    } else {
+        node_id((key.set.subject() >> 24) as u8)
+    }
 }
 
 fn is_durable(key: ObjectKey) -> bool {

@@ -49,11 +49,15 @@ impl Model for Explored {
 
 /// Explores all of it and compares the number of states.
 fn explore(options: Options, states: usize) {
+    let begin = std::time::Instant::now();
     let checker = Explored(options).checker().threads(2).spawn_bfs().join();
     if let Some((name, path)) = checker.discoveries().into_iter().next() {
         panic!("{name}: {:#?}\n{:?}", path.clone().into_actions(), path.last_state());
     }
-    println!("{} states, depth {}", checker.unique_state_count(), checker.max_depth());
+    let (found, depth) = (checker.unique_state_count(), checker.max_depth());
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or_default().replace('_', " ");
+    println!("model: {name}: {found} states, depth {depth}, {:.1} s", begin.elapsed().as_secs_f64());
     assert_eq!(
         checker.unique_state_count(),
         states,
@@ -107,7 +111,35 @@ fn device_sync_and_eviction() {
     let wants = vec![GRAB, Want::Sync];
     let options =
         Options { operations: 2, objects: vec![(1, true)], evictions: 1, wants, ..Options::default() };
-    explore(options, 25_371);
+    explore(options, 28_137);
+}
+
+/// Agreed views, and one object whose home moves with them.
+fn views() -> Options {
+    Options { views: true, objects: vec![(0, false)], wants: vec![GET, GRAB], ..Options::default() }
+}
+
+#[test]
+fn a_node_joins() {
+    explore(Options { outsiders: 1, operations: 1, ..views() }, 4_973);
+}
+
+#[test]
+fn a_node_leaves_in_good_order() {
+    explore(Options { leaves: 1, operations: 1, ..views() }, 381_757);
+}
+
+#[test]
+fn a_node_is_lost_or_only_taken_for_lost() {
+    explore(Options { kills: 1, stay_dead: true, operations: 2, ..views() }, 241_947);
+}
+
+#[test]
+#[ignore = "three million states: make test-long"]
+fn one_of_three_nodes_is_lost() {
+    let options =
+        Options { nodes: 3, kills: 1, stay_dead: true, operations: 1, wants: vec![GRAB], ..views() };
+    explore(options, 3_039_958);
 }
 
 #[test]

@@ -253,7 +253,9 @@ impl Program {
             OpError::Device(libc::ENOMEM) => (plan.tight, "told: no memory at home", Ended::Failed),
             OpError::Device(_) => (plan.faults.device_percent > 0, "told: device failed", Ended::Failed),
             OpError::NoMemory => (plan.tight, "told: no memory", Ended::Failed),
-            OpError::NoSet(_) | OpError::NoHome(_) => (false, "told: no set", Ended::Failed),
+            OpError::NoSet(_) | OpError::NoHome(_) | OpError::Expelled => {
+                (false, "told: no set", Ended::Failed)
+            }
         };
         self.world.coverage.count(name);
         self.world.tell(self.who, key, name, 0);

@@ -154,6 +154,38 @@ layout!(
 );
 
 layout!(
+    /// REPORT.
+    Report, 36 {
+        0 since_view: U32,
+        4 since: U32,
+        8 mode: u8,
+        9 named: u8,
+        10 zero: [u8; 2],
+        12 copy: Place,
+        24 kept: Place,
+    }
+);
+
+layout!(
+    /// KNEW.
+    Knew, 8 {
+        0 view: U32,
+        4 what: u8,
+        5 zero: [u8; 3],
+    }
+);
+
+layout!(
+    /// DOUBT.
+    Doubt, 72 {
+        0 view: U32,
+        4 zero: [u8; 4],
+        8 homes: [U64; 4],
+        40 gone: [U64; 4],
+    }
+);
+
+layout!(
     /// DRAIN.
     SeqAfter, 8 {
         0 seq: U32,

@@ -4,12 +4,15 @@ use super::{
     Kind,
     body::{self, flag, source, why},
 };
-use kddm_coherence::{Body, Inline, Message, Nack, RecallKind, Request, RequestKind, Source};
+use kddm_coherence::{Body, Inline, Keep, Knew, Message, Nack, RecallKind, Request, RequestKind, Source};
 use kddm_object::{
-    FirstTouch, Generation, Incarnation, Location, NodeId, NodeSet, ObjectKey, Rid, Seq, SetId, SlotId,
+    FirstTouch, Generation, Incarnation, Location, Mode, NodeId, NodeSet, ObjectKey, Rid, Seq, SetId, SlotId,
     ViewId, limits::INLINE_MAX,
 };
-use zerocopy::{FromBytes, Immutable, KnownLayout, little_endian::U32};
+use zerocopy::{
+    FromBytes, Immutable, KnownLayout,
+    little_endian::{U32, U64},
+};
 
 /// Why bytes are no message. Nothing of them was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -95,6 +98,18 @@ fn decode_body(bytes: Bytes<'_>) -> Result<Body, WireError> {
         Kind::Free => Body::Free { seq: seq(bytes)? },
         Kind::Restore => Body::Restore { seq: seq(bytes)? },
         Kind::Kept => kept(bytes)?,
+        Kind::Discard => Body::Discard { seq: seq(bytes)? },
+        Kind::Report => report(bytes)?,
+        Kind::Knew => knew(bytes)?,
+        Kind::Doubt => doubt(bytes)?,
+        Kind::Reported => {
+            Body::Reported { established: bytes.flag("established", bytes.exactly::<[u8; 1]>()?[0])? }
+        }
+        Kind::Rebuilt => rebuilt(bytes)?,
+        Kind::Opened => {
+            bytes.exactly::<[u8; 0]>()?;
+            Body::Opened
+        }
         Kind::Evict => {
             bytes.exactly::<[u8; 0]>()?;
             Body::Evict
@@ -125,6 +140,13 @@ impl Kind {
             18 => Kind::Retrying,
             19 => Kind::Restore,
             20 => Kind::Kept,
+            21 => Kind::Discard,
+            22 => Kind::Report,
+            23 => Kind::Knew,
+            24 => Kind::Doubt,
+            25 => Kind::Reported,
+            26 => Kind::Rebuilt,
+            27 => Kind::Opened,
             _ => return Err(WireError::Kind(number)),
         })
     }
@@ -163,11 +185,7 @@ fn request(bytes: Bytes<'_>) -> Result<Request, WireError> {
 fn grant(bytes: Bytes<'_>) -> Result<Body, WireError> {
     let (raw, inline): (body::Grant, _) = bytes.first()?;
     bytes.zeros(&[raw.zero])?;
-    let words = raw.acks.map(|word| word.get());
-    let acks = NodeSet::from_words(words);
-    if let Some((named, _)) = words.iter().zip(acks.words()).find(|&(&given, kept)| given != kept) {
-        return Err(bytes.wrong("acks", *named));
-    }
+    let acks = bytes.nodes("acks", raw.acks)?;
     Ok(Body::Grant {
         rid: Rid(raw.rid.get()),
         seq: Seq(raw.seq.get()),
@@ -259,6 +277,54 @@ fn kept(bytes: Bytes<'_>) -> Result<Body, WireError> {
     Ok(Body::Kept { seq: Seq(raw.seq.get()), to: bytes.node("to", raw.to)?, life })
 }
 
+fn report(bytes: Bytes<'_>) -> Result<Body, WireError> {
+    let raw: body::Report = bytes.exactly()?;
+    bytes.zeros(&raw.zero)?;
+    let mode = match raw.mode {
+        0 => Mode::None,
+        1 => Mode::Shared,
+        2 => Mode::Exclusive,
+        other => return Err(bytes.wrong("mode", u64::from(other))),
+    };
+    Ok(Body::Report {
+        mode,
+        named: bytes.flag("named", raw.named)?,
+        copy: bytes.place("copy", &raw.copy)?,
+        kept: bytes.place("kept", &raw.kept)?,
+        since_view: ViewId(raw.since_view.get()),
+        since: Seq(raw.since.get()),
+    })
+}
+
+fn knew(bytes: Bytes<'_>) -> Result<Body, WireError> {
+    let raw: body::Knew = bytes.exactly()?;
+    bytes.zeros(&raw.zero)?;
+    let what = match raw.what {
+        1 => Knew::Untouched,
+        2 => Knew::Touched,
+        3 => Knew::Lost,
+        other => return Err(bytes.wrong("what", u64::from(other))),
+    };
+    Ok(Body::Knew { what, view: ViewId(raw.view.get()) })
+}
+
+fn doubt(bytes: Bytes<'_>) -> Result<Body, WireError> {
+    let raw: body::Doubt = bytes.exactly()?;
+    bytes.zeros(&raw.zero)?;
+    let (homes, gone) = (bytes.nodes("homes", raw.homes)?, bytes.nodes("gone", raw.gone)?);
+    Ok(Body::Doubt { view: ViewId(raw.view.get()), homes, gone })
+}
+
+fn rebuilt(bytes: Bytes<'_>) -> Result<Body, WireError> {
+    let keep = match bytes.exactly::<[u8; 1]>()?[0] {
+        1 => Keep::Ordinary,
+        2 => Keep::Named,
+        3 => Keep::Newest,
+        other => return Err(bytes.wrong("keep", u64::from(other))),
+    };
+    Ok(Body::Rebuilt { keep })
+}
+
 fn seq(bytes: Bytes<'_>) -> Result<Seq, WireError> {
     Ok(Seq(bytes.exactly::<U32>()?.get()))
 }
@@ -317,6 +383,15 @@ impl<'a> Bytes<'a> {
 
     fn node(&self, field: &'static str, id: u8) -> Result<NodeId, WireError> {
         NodeId::new(id).map_err(|_| self.wrong(field, u64::from(id)))
+    }
+
+    fn nodes(&self, field: &'static str, raw: [U64; 4]) -> Result<NodeSet, WireError> {
+        let words = raw.map(|word| word.get());
+        let nodes = NodeSet::from_words(words);
+        match words.iter().zip(nodes.words()).find(|&(&given, kept)| given != kept) {
+            Some((&given, _)) => Err(self.wrong(field, given)),
+            None => Ok(nodes),
+        }
     }
 
     fn place(&self, field: &'static str, raw: &body::Place) -> Result<Option<Location>, WireError> {

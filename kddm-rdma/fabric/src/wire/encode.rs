@@ -53,6 +53,13 @@ fn kind(body: &Body) -> Kind {
         Body::Retrying { .. } => Kind::Retrying,
         Body::Restore { .. } => Kind::Restore,
         Body::Kept { .. } => Kind::Kept,
+        Body::Discard { .. } => Kind::Discard,
+        Body::Report { .. } => Kind::Report,
+        Body::Knew { .. } => Kind::Knew,
+        Body::Doubt { .. } => Kind::Doubt,
+        Body::Reported { .. } => Kind::Reported,
+        Body::Rebuilt { .. } => Kind::Rebuilt,
+        Body::Opened => Kind::Opened,
     }
 }
 
@@ -141,13 +148,35 @@ fn encode_body(body: &Body, out: &mut Vec<u8>) {
         | Body::Fetched { seq }
         | Body::Drained { seq }
         | Body::Free { seq }
+        | Body::Discard { seq }
         | Body::Restore { seq } => {
             put(out, &U32::new(seq.0));
         }
         Body::Kept { seq, to, life } => {
             put(out, &body::Kept { seq: seq.0.into(), to: to.get(), zero: [0; 3], life: life.0.into() });
         }
-        Body::Evict => {}
+        Body::Report { mode, named, copy, kept, since_view, since } => {
+            let report = body::Report {
+                since_view: since_view.0.into(),
+                since: since.0.into(),
+                mode: *mode as u8,
+                named: u8::from(*named),
+                zero: [0; 2],
+                copy: place(*copy),
+                kept: place(*kept),
+            };
+            put(out, &report);
+        }
+        Body::Knew { what, view } => {
+            put(out, &body::Knew { view: view.0.into(), what: *what as u8, zero: [0; 3] });
+        }
+        Body::Doubt { view, homes, gone } => {
+            let [homes, gone] = [homes, gone].map(|set| set.words().map(U64::new));
+            put(out, &body::Doubt { view: view.0.into(), zero: [0; 4], homes, gone });
+        }
+        Body::Reported { established } => out.push(u8::from(*established)),
+        Body::Rebuilt { keep } => out.push(*keep as u8),
+        Body::Evict | Body::Opened => {}
     }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
-use kddm_coherence::{Body, Inline, Message, Nack, RecallKind, Request, RequestKind, Source};
+use kddm_coherence::{Body, Inline, Keep, Knew, Message, Nack, RecallKind, Request, RequestKind, Source};
 use kddm_object::{
-    FirstTouch, Generation, Incarnation, Location, NodeId, NodeSet, ObjectKey, Rid, Seq, SetId, SlotId,
+    FirstTouch, Generation, Incarnation, Location, Mode, NodeId, NodeSet, ObjectKey, Rid, Seq, SetId, SlotId,
     ViewId,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -125,6 +125,34 @@ fn body() -> impl Strategy<Value = Body> {
         }),
         (rid(), seq()).prop_map(|(rid, seq)| Body::Retry { rid, seq }),
         (rid(), seq()).prop_map(|(rid, seq)| Body::Retrying { rid, seq }),
+        seq().prop_map(|seq| Body::Discard { seq }),
+        views(),
+    ]
+}
+
+/// What is said when the view changes.
+fn views() -> impl Strategy<Value = Body> {
+    let nodes = || vec(node(), 0..20).prop_map(NodeSet::from_iter);
+    let view = || any::<u32>().prop_map(ViewId);
+    let mode = prop_oneof![Just(Mode::None), Just(Mode::Shared), Just(Mode::Exclusive)];
+    let what = prop_oneof![Just(Knew::Untouched), Just(Knew::Touched), Just(Knew::Lost)];
+    let keep = prop_oneof![Just(Keep::Ordinary), Just(Keep::Named), Just(Keep::Newest)];
+    prop_oneof![
+        (mode, any::<bool>(), option::of(location()), option::of(location()), view(), seq()).prop_map(
+            |(mode, named, copy, kept, since_view, since)| Body::Report {
+                mode,
+                named,
+                copy,
+                kept,
+                since_view,
+                since
+            }
+        ),
+        (what, view()).prop_map(|(what, view)| Body::Knew { what, view }),
+        (view(), nodes(), nodes()).prop_map(|(view, homes, gone)| Body::Doubt { view, homes, gone }),
+        any::<bool>().prop_map(|established| Body::Reported { established }),
+        keep.prop_map(|keep| Body::Rebuilt { keep }),
+        Just(Body::Opened),
     ]
 }
 

@@ -10,7 +10,7 @@ impl World {
         to: NodeId,
         message: &Message,
     ) -> Result<(), Violation> {
-        if self.options.kills > 0 || home(message.key) != to {
+        if self.options.kills > 0 || self.options.views || home(message.key) != to {
             return Ok(());
         }
         let line = self.arrivals.entry(message.key).or_default();
@@ -46,7 +46,7 @@ impl World {
             Err(OpError::WouldBlock) => matches!(want, Want::Try(_)),
             Err(OpError::Absent) => matches!(want, Want::Existing(_)),
             Err(OpError::Device(_)) => self.options.device_fails,
-            Err(OpError::PeerLost(_) | OpError::Lost) => crashes,
+            Err(OpError::PeerLost(_) | OpError::Lost | OpError::NoHome(_) | OpError::Expelled) => crashes,
             Err(_) => false,
         };
         if allowed {
@@ -65,7 +65,8 @@ impl World {
             let modes = self.nodes.iter().filter_map(|(id, node)| {
                 let life = node.life.as_ref()?;
                 let mode = life.memory.load(life.memory.lookup(key)?).mode();
-                (mode != Mode::None && !life.core.is_forgetting(key)).then_some((*id, mode))
+                (mode != Mode::None && !life.core.is_forgetting(key) && !self.is_fenced(*id))
+                    .then_some((*id, mode))
             });
             let modes: Vec<(NodeId, Mode)> = modes.collect();
             if modes.len() > 1 && modes.iter().any(|(_, mode)| *mode == Mode::Exclusive) {
@@ -154,6 +155,7 @@ impl World {
     pub(super) fn is_settled(&self) -> bool {
         let told = |items: &VecDeque<Item>| items.iter().all(|item| !matches!(item, Item::Down));
         self.links.values().all(told)
+            && (!self.options.views || self.is_view_settled())
             && self.nodes.values().flat_map(|node| &node.life).all(|life| life.core.is_quiet())
     }
 }

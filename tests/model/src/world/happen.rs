@@ -33,7 +33,7 @@ impl World {
         thread.doing = Doing::Waiting { key, want, before };
         if let Asked::Hold { hold, .. } = asked {
             let life = self.life(id);
-            if let Some(slot) = life.memory.lookup(key) {
+            if let Some(slot) = life.memory.lookup(key).filter(|_| life.core.may_hit()) {
                 let word = life.memory.load(slot);
                 if let Ok(new) = word.hold(hold) {
                     life.memory
@@ -47,12 +47,14 @@ impl World {
     }
 
     pub(super) fn put(&mut self, id: NodeId, place: usize, taken: &mut Transitions) -> Result<(), Violation> {
-        let Doing::Holding { key, slot, hold, value } = self.thread(id, place).doing.clone() else {
+        let Doing::Holding { key, slot, hold, value, void } = self.thread(id, place).doing.clone() else {
             return Err(Violation("put without a hold".into()));
         };
         self.thread(id, place).doing = Doing::Nothing;
         let written = (hold == Hold::Exclusive).then_some(value);
-        self.truth.put(key, (id, place), written);
+        if !void {
+            self.truth.put(key, (id, place), written);
+        }
         let life = self.life(id);
         if let Some(value) = written {
             life.memory.poke(slot, 1, value);
@@ -79,9 +81,10 @@ impl World {
         let Doing::Waiting { key, want, before } = self.thread(id, place).doing.clone() else {
             return Ok(());
         };
-        if want == Want::Remove {
-            // It may still be done, at any time: as if it never ended.
-            let _ = before;
+        // A remove may still be done, at any time: as if it never ended. And so may a loss be accepted.
+        let _ = before;
+        if want == Want::Manual {
+            self.truth.will_accept_loss(key);
         }
         self.thread(id, place).doing = Doing::Nothing;
         self.step(id, Input::Cancel(key, OpId(place as u64)), taken)
@@ -119,11 +122,16 @@ impl World {
     pub(super) fn read(&mut self, place: usize, taken: &mut Transitions) -> Result<(), Violation> {
         let Read { reader, token, source, life, landing, step } = self.reads[place].clone();
         let node = &self.nodes[&source.node];
-        let Some(from) = node.life.as_ref().filter(|_| node.incarnation == life) else {
+        // Who knows that it was expelled has broken its connections.
+        let there = |from: &&Life| node.incarnation == life && !from.core.is_expelled();
+        let Some(from) = node.life.as_ref().filter(there) else {
             self.reads.remove(place);
             return self.step(reader, Input::ReadDone(token, false), taken);
         };
-        if self.options.kills > 0 && from.memory.generation(source.slot) != source.generation {
+        if self.options.kills > 0
+            && !self.options.views
+            && from.memory.generation(source.slot) != source.generation
+        {
             // Without agreed views a home's death lets slots go under READs whose requests die with it: the fabrics of
             // today see that by the generation (docs/assumptions.md).
             self.reads.remove(place);
@@ -150,12 +158,18 @@ impl World {
             return self.step(id, Input::LinkerDone(key, LinkerReply::Failed(5)), taken);
         }
         let device = self.devices.get(&key).copied();
+        let made = match call {
+            LinkerCall::FirstTouch { .. } if key.set.kind() == crate::memory::HASHED => self.truth.born(key),
+            _ => 0,
+        };
         let memory = &mut self.life(id).memory;
         let mut fill = |slot, value| (0..2).for_each(|word| memory.poke(slot, word, value));
         let mut reply = LinkerReply::Ok;
         match (call, device) {
             (LinkerCall::Insert { slot, .. }, Some(value)) => fill(slot, value),
-            (LinkerCall::Insert { slot, make: true } | LinkerCall::FirstTouch { slot }, _) => fill(slot, 0),
+            (LinkerCall::Insert { slot, make: true } | LinkerCall::FirstTouch { slot }, _) => {
+                fill(slot, made)
+            }
             (LinkerCall::Insert { .. }, None) => reply = LinkerReply::Absent,
             (LinkerCall::Sync { slot }, _) => {
                 let words = [memory.peek(slot, 0), memory.peek(slot, 1)];

@@ -29,6 +29,11 @@ impl World {
             .all(|(&other, node)| node.life.is_some() && !unread(other) && !held(node))
     }
 
+    /// Whether the node's threads start something new.
+    pub(super) fn may_work(&self, id: NodeId) -> bool {
+        if self.options.views { !self.is_leaving(id) } else { self.has_met_all(id) }
+    }
+
     /// A node works when it has met all that are alive: what it asks may come from any of them.
     pub(super) fn has_met_all(&self, id: NodeId) -> bool {
         let mut alive = self.nodes.iter().filter(|(other, node)| **other != id && node.life.is_some());
@@ -38,11 +43,17 @@ impl World {
     }
 
     pub(super) fn kill(&mut self, id: NodeId, kept: usize) {
-        self.kills -= 1;
-        let keys: BTreeSet<ObjectKey> =
-            self.keys().into_iter().filter(|&key| self.may_lose(id, key)).collect();
-        let devices = &self.devices;
-        self.truth.node_dies(id, |key| keys.contains(&key), |key| devices.get(&key).copied().unwrap_or(0));
+        // An expelled node that starts again has paid for it.
+        if !self.options.views || self.is_member(id) {
+            self.kills -= 1;
+        }
+        self.forget_node(id);
+        self.end(id, kept);
+    }
+
+    /// The node's process ends; so many of its messages still arrive at each peer.
+    pub(super) fn end(&mut self, id: NodeId, kept: usize) {
+        self.unlist(id);
         if let Some(node) = self.nodes.get_mut(&id) {
             node.life = None;
             for thread in &mut node.threads {
@@ -59,7 +70,8 @@ impl World {
                 items.truncate(kept);
             }
         }
-        let peers: Vec<NodeId> = self.nodes.keys().copied().filter(|&peer| peer != id).collect();
+        let living = self.nodes.iter().filter(|(peer, node)| **peer != id && node.life.is_some());
+        let peers: Vec<NodeId> = living.map(|(peer, _)| *peer).collect();
         for peer in peers {
             self.links.entry((id, peer)).or_default().push_back(Item::Down);
         }
@@ -68,6 +80,12 @@ impl World {
     /// Whether the death of `id` may take what was put into `key` with it.
     pub(super) fn may_lose(&self, id: NodeId, key: ObjectKey) -> bool {
         let Some(life) = &self.nodes[&id].life else { return false };
+        if self.is_fenced(id) {
+            return false;
+        }
+        if self.options.views && home(key) != id {
+            return !self.is_safe_without(id, key);
+        }
         // Wherever it is on its way to or from that node, or the directory that knows where it is.
         let word = life.memory.lookup(key).map(|slot| life.memory.load(slot));
         home(key) == id

@@ -24,6 +24,10 @@ pub(super) fn name(input: &Input) -> &'static str {
         Input::OutOfMemory(_) => "out of memory",
         Input::PeerUp(..) => "peer up",
         Input::PeerDown(_) => "peer down",
+        Input::View(_) => "view",
+        Input::Fenced(_) => "fenced",
+        Input::Lease(true) => "lease",
+        Input::Lease(false) => "no lease",
         Input::Message(_, message) => match &message.body {
             Body::Request(request) => match request.kind {
                 RequestKind::Get => "REQ get",
@@ -50,6 +54,13 @@ pub(super) fn name(input: &Input) -> &'static str {
             Body::Restore { .. } => "RESTORE",
             Body::Retrying { .. } => "RETRYING",
             Body::Kept { .. } => "KEPT",
+            Body::Discard { .. } => "DISCARD",
+            Body::Report { .. } => "REPORT",
+            Body::Knew { .. } => "KNEW",
+            Body::Doubt { .. } => "DOUBT",
+            Body::Reported { .. } => "REPORTED",
+            Body::Rebuilt { .. } => "REBUILT",
+            Body::Opened => "OPENED",
         },
     }
 }

@@ -1,0 +1,258 @@
+//! What changes when a peer's life ends, as each node notices it alone ([`Loss::Local`]): the view is the configured list, and a
+//! peer returns as a new incarnation that knows nothing of ours.
+
+use crate::collect::Then;
+use crate::copy::Retained;
+use crate::core::{Context, Core, Keeper, Loss};
+use crate::home::{Before, Copies, Pending, State, Work};
+use crate::{Body, Nack, OpError, RequestKind, Store};
+use kddm_object::{Incarnation, NodeId, ObjectKey, Rid, Seq};
+
+impl Core {
+    /// A peer's new life: what a home told us to say to it can be said now.
+    pub(crate) fn peer_up<S: Store>(&mut self, node: NodeId, life: Incarnation, cx: &mut Context<'_, S>) {
+        if self.config.loss == Loss::Agreed {
+            return self.connected(node, Some(life), cx);
+        }
+        self.up.insert(node, life);
+        self.met.insert(node, life);
+        for unmet in std::mem::take(&mut self.unmet) {
+            if unmet.to == node && unmet.life == life {
+                self.send(node, unmet.key, unmet.body, cx);
+            } else if unmet.to != node || unmet.life > life {
+                self.unmet.push(unmet);
+            }
+        }
+    }
+
+    pub(crate) fn peer_down<S: Store>(&mut self, lost: NodeId, cx: &mut Context<'_, S>) {
+        if self.config.loss == Loss::Agreed {
+            return self.connected(lost, None, cx);
+        }
+        if self.up.remove(&lost).is_none() {
+            return;
+        }
+        let mut known: Vec<ObjectKey> = self.copies.keys().chain(self.entries.keys()).copied().collect();
+        known.sort_unstable();
+        known.dedup();
+        let calls: Vec<Rid> = self
+            .calls
+            .iter()
+            .filter(|(_, call)| self.is_home(call.key, lost, cx.store))
+            .map(|(rid, _)| *rid)
+            .collect();
+        for rid in calls {
+            self.finished(rid, Err(OpError::PeerLost(lost)), cx);
+        }
+        for key in known {
+            match self.home_of(key, cx.store) {
+                Some((home, _)) if home == lost => self.abandon_request(key, OpError::PeerLost(lost), cx),
+                Some((home, _)) if home == self.config.me => self.home_without(lost, key, cx),
+                _ => {}
+            }
+            self.ask_for_retained(key, cx);
+        }
+    }
+
+    /// All who may keep bytes of an object whose last writer is dead: its giver, and nobody knows any more who that was.
+    fn everybody(&self) -> Copies {
+        self.up.keys().copied().chain([self.config.me]).map(|node| (node, Rid(0))).collect()
+    }
+
+    fn is_home<S: Store>(&self, key: ObjectKey, node: NodeId, store: &S) -> bool {
+        self.home_of(key, store).is_some_and(|(home, _)| home == node)
+    }
+
+    /// Slots kept for a node that will never fetch them: the home says whether they may go. Without a home they may.
+    fn ask_for_retained<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let Some(copy) = self.copies.get(&key) else { return };
+        let gone =
+            |kept: &&Retained| kept.to.0 != self.config.me && self.up.get(&kept.to.0) != Some(&kept.to.1);
+        let gone: Vec<(Seq, (NodeId, Incarnation))> =
+            copy.retained.iter().filter(gone).map(|kept| (kept.seq, kept.to)).collect();
+        let home = self.home_of(key, cx.store).map(|(home, _)| home).filter(|&home| self.is_reachable(home));
+        for (seq, (to, life)) in gone {
+            match home {
+                Some(home) => self.send(home, key, Body::Kept { seq, to, life }, cx),
+                None => self.fetched(key, seq, cx),
+            }
+        }
+    }
+
+    /// KEPT: the home needs the slot if its transaction is not over, or if the dead node has the object and its death is news.
+    pub(crate) fn home_kept<S: Store>(
+        &mut self,
+        from: NodeId,
+        key: ObjectKey,
+        seq: Seq,
+        (to, life): (NodeId, Incarnation),
+        cx: &mut Context<'_, S>,
+    ) {
+        // Of a death that is news to us we shall hear, and ask everybody for what is left.
+        let news = self.up.get(&to) == Some(&life);
+        let needed = self.entries.get(&key).is_some_and(|entry| match &entry.state {
+            State::Busy { seq: current, work } => *current == seq || news && work.is_by(to),
+            State::Exclusive { owner, .. } => news && *owner == to,
+            _ => false,
+        });
+        if needed {
+            let keeper = Keeper { node: from, seq, dead: (to, life) };
+            self.keepers.entry(key).or_default().push(keeper);
+        } else {
+            self.send(from, key, Body::Fetched { seq }, cx);
+        }
+    }
+
+    /// The entry is settled: what was kept for nodes of whose death we have heard by now was not needed, or has been used.
+    pub(crate) fn dismiss_keepers<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let Some(keepers) = self.keepers.remove(&key) else { return };
+        let (waiting, done): (Vec<Keeper>, Vec<Keeper>) =
+            keepers.into_iter().partition(|keeper| self.up.get(&keeper.dead.0) == Some(&keeper.dead.1));
+        if !waiting.is_empty() {
+            self.keepers.insert(key, waiting);
+        }
+        for Keeper { node, seq, .. } in done {
+            self.send(node, key, Body::Fetched { seq }, cx);
+        }
+    }
+
+    /// Takes a dead node out of an entry, and the entry out of whatever it waited for from that node.
+    fn home_without<S: Store>(&mut self, lost: NodeId, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let everybody = self.everybody();
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        entry.queue.retain(
+            |pending| !matches!(pending, Pending::Request(by, _) | Pending::Evict(by) if *by == lost),
+        );
+        entry.syncing.retain(|(by, _)| *by != lost);
+        let without = |copies: &Copies| -> Copies {
+            copies.iter().copied().filter(|(node, _)| *node != lost).collect()
+        };
+        match &mut entry.state {
+            State::Uncached | State::Lost => {}
+            State::Shared { owner, copies } if owner.node != lost => *copies = without(copies),
+            State::Shared { copies, .. } => {
+                let copies = without(copies);
+                self.collect(key, &copies, Then::Salvage(None, None), cx);
+            }
+            State::Exclusive { owner, .. } if *owner == lost => {
+                self.collect(key, &everybody, Then::Salvage(None, None), cx);
+            }
+            State::Exclusive { .. } => {}
+            State::Busy { seq, work } => match work {
+                Work::Grab { by, before, .. } if *by == lost => {
+                    let copies = match before {
+                        Before::Shared(_, copies) => without(copies),
+                        Before::Exclusive(..) => everybody,
+                    };
+                    self.collect(key, &copies, Then::Salvage(None, None), cx);
+                }
+                Work::Grab { by, before: Before::Shared(owner, copies), .. } => {
+                    // The acks go to the requester: it must not wait for this one.
+                    if copies.iter().any(|(node, _)| *node == lost) {
+                        let (by, seq, giver) = (*by, *seq, owner.node);
+                        let others: Copies = copies.iter().copied().filter(|(node, _)| *node != by).collect();
+                        self.send(by, key, Body::Ack { seq, of: lost, retained: None, since: seq }, cx);
+                        // And who waits for a HAND of the dead, and parks our INV behind it, must not wait for that.
+                        for (node, rid) in others.into_iter().filter(|_| giver == lost) {
+                            self.send(node, key, Body::Nack { rid, why: Nack::Peer(lost) }, cx);
+                        }
+                    }
+                }
+                Work::Grab { by, request, before: Before::Exclusive(owner, _), retry }
+                | Work::Share { by, request, owner: (owner, _), retry }
+                    if *owner == lost =>
+                {
+                    if *by == lost {
+                        self.collect(key, &everybody, Then::Salvage(None, None), cx);
+                    } else {
+                        *retry = true;
+                        let (by, rid, seq) = (*by, request.rid, *seq);
+                        self.send(by, key, Body::Retry { rid, seq }, cx);
+                    }
+                }
+                // Its giver died before it, and its answer to RETRY will not come.
+                Work::Share { by, retry: true, .. } if *by == lost => {
+                    self.collect(key, &everybody, Then::Salvage(None, None), cx);
+                }
+                Work::Grab { .. } | Work::Share { .. } => {}
+                Work::FirstTouch { by, .. } if *by == lost => {
+                    self.dirty.remove(&key);
+                    self.set_state(key, State::Uncached, cx);
+                }
+                Work::FirstTouch { .. } => {}
+                // What the linker has begun it ends, for nobody: the next life of that node must not hear of it.
+                Work::Fill { by, request, .. } if *by == lost => {
+                    *by = self.config.me;
+                    (request.kind, request.rid) = (RequestKind::Get, Rid(0));
+                }
+                Work::Fill { .. } => {}
+                Work::Device { by, rid, kept } => {
+                    kept.retain(|(node, _)| *node != lost);
+                    if *by == lost {
+                        (*by, *rid) = (self.config.me, Rid(0));
+                    }
+                }
+                Work::Collect { due, kept, then } => {
+                    due.remove(lost);
+                    kept.retain(|(node, _)| *node != lost);
+                    match then {
+                        Then::Salvage(request, _) => *request = request.take().filter(|(by, _)| *by != lost),
+                        Then::Remove(by, rid) if *by == lost => (*by, *rid) = (self.config.me, Rid(0)),
+                        Then::Remove(..) | Then::Discard(..) | Then::Purge => {}
+                    }
+                    self.try_collected(key, cx);
+                }
+                Work::Drain { owner, copies, .. } if owner.node == lost => {
+                    let copies = without(copies);
+                    self.collect(key, &copies, Then::Salvage(None, None), cx);
+                }
+                Work::Drain { copies, due, .. } => {
+                    *copies = without(copies);
+                    due.remove(lost);
+                    self.try_drained(key, cx);
+                }
+            },
+        }
+        self.serve(key, cx);
+        self.pump(key, cx);
+    }
+
+    /// RETRYING: the requester has nothing of the transaction `seq`. With `rid` it still wants the object.
+    pub(crate) fn home_retrying<S: Store>(
+        &mut self,
+        from: NodeId,
+        key: ObjectKey,
+        rid: Rid,
+        seq: Seq,
+        cx: &mut Context<'_, S>,
+    ) {
+        let Some(entry) = self.entries.get(&key) else { return };
+        let State::Busy { seq: current, work } = &entry.state else { return };
+        if *current != seq {
+            return;
+        }
+        let (request, copies, asked, giver) = match work {
+            Work::FirstTouch { by, .. } if *by == from => {
+                self.dirty.remove(&key);
+                self.set_state(key, State::Uncached, cx);
+                self.serve(key, cx);
+                return;
+            }
+            Work::Grab { by, request, before: Before::Shared(owner, copies), retry } if *by == from => {
+                (request.clone(), copies.clone(), *retry, owner.node)
+            }
+            Work::Grab { by, request, before: Before::Exclusive(owner, _), retry }
+            | Work::Share { by, request, owner: (owner, _), retry }
+                if *by == from =>
+            {
+                (request.clone(), self.everybody(), *retry, *owner)
+            }
+            _ => return,
+        };
+        debug_assert!(matches!(request.kind, RequestKind::Get | RequestKind::Grab));
+        let request = (rid != Rid(0)).then_some((from, request));
+        let why = (!asked).then_some(Nack::Peer(giver));
+        let copies: Copies = copies.into_iter().filter(|(node, _)| self.is_reachable(*node)).collect();
+        self.collect(key, &copies, Then::Salvage(request, why), cx);
+    }
+}
