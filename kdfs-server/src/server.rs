@@ -4,6 +4,7 @@ use crate::{
     fuse::{Operations, Session},
     mounts::Mounts,
     partition::Partition,
+    reaper::Reaper,
 };
 use futures_lite::future::block_on;
 use kddm_cluster::{Cluster, Member, admin::State};
@@ -31,6 +32,7 @@ pub struct Server {
     pub(crate) node: Node,
     pub(crate) partition: Option<Arc<Partition>>,
     pub(crate) fs: FileSystem,
+    pub(crate) reaper: Arc<Reaper>,
     pub(crate) mounts: Mounts,
     pub(crate) on_demand: bool,
     pub(crate) life: Life,
@@ -285,6 +287,7 @@ impl Server {
                 tracing::error!("{reason}");
             }
         }
+        self.reaper.hurry();
         let closed = match &self.partition {
             Some(partition) => partition.close().map_err(|error| {
                 let directory = partition.directory().display();
@@ -310,6 +313,9 @@ impl Server {
     /// Makes everything durable everywhere: other partitions take what was changed here of theirs, while this node
     /// still has it. Those that are away cannot, and will ask nobody when they are back.
     fn give_back(&self) -> Result<(), Refusal> {
+        if self.mounts.points().is_empty() {
+            self.reaper.hurry();
+        }
         if let Err(errno) = block_on(self.fs.sync()) {
             tracing::warn!(%errno, "a partition that is away or failing did not take what was changed here of its files");
         }

@@ -145,5 +145,5 @@ fn assemble(
         partition.start(node.clone(), reaper.sink());
     }
     let (mounts, life, on_demand) = (Mounts::default(), Life::default(), options.on_demand);
-    Ok(Server { cluster, member, host, arena, node, partition, fs, mounts, on_demand, life })
+    Ok(Server { cluster, member, host, arena, node, partition, fs, reaper, mounts, on_demand, life })
 }

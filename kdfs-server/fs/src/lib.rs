@@ -53,6 +53,7 @@ pub use error::Result;
 pub use families::families;
 pub use kdfs_format::{FileType, PartitionSpace, Timestamp};
 pub use nix::errno::Errno;
+pub use open::GRACE;
 pub use permission::{Access, Caller};
 pub use readdir::DirectoryEntry;
 pub use rename::RenameMode;
@@ -90,7 +91,7 @@ pub struct FsConfig {
     pub root: u32,
     /// The node of the own partition; `None` on a diskless node, whose files go to their parent's node.
     pub here: Option<NodeId>,
-    /// Told of every orphan of the own partition; it calls [`FileSystem::reap`] some time.
+    /// Told of every orphan of the own partition; it calls [`FileSystem::reap`] when the time of [`GRACE`] is over.
     pub orphan: OrphanSink,
 }
 

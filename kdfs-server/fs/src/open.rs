@@ -1,13 +1,23 @@
 //! Open files. A node that has a file open holds its open token shared; the reaper's grab of the token is granted at
 //! the last close anywhere.
+//!
+//! Who opens a path looks its name up first and opens then what it was found to name. Between the two the name may be
+//! given to another file, and the first lose its last. It is opened all the same: it was what the path named while the
+//! path was being opened. For that the reaper leaves a file alone for the time of [`GRACE`]. The same goes for
+//! everything else that programs do with paths, such as stat(2) and readlink(2).
 
-use crate::error::on;
+use crate::error::{failed, on};
 use crate::permission::{Access, Caller, check};
 use crate::{Attributes, Errno, FileId, FileSystem, FileType, Result, keys};
-use kddm_rdma::Shared;
+use kddm_rdma::{OpError, Options, Shared};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::time::Duration;
+
+/// After this time nobody is still about to use a file that he has looked up: so long after it has lost its last name
+/// [`FileSystem::reap`] is called for it at the earliest. A kernel asks for the file right after its name.
+pub const GRACE: Duration = Duration::from_secs(1);
 
 /// The files that this node has open.
 pub(crate) type OpenFiles = Mutex<HashMap<FileId, Open>>;
@@ -44,8 +54,8 @@ impl FileSystem {
     /// [released](Self::release) as often.
     ///
     /// # Errors
-    /// `EACCES`; `EISDIR` for writing a directory; `ELOOP` for a symbolic link; `ESTALE` if the file is gone, or has
-    /// lost its last name and this node does not have it open.
+    /// `EACCES`; `EISDIR` for writing a directory; `ELOOP` for a symbolic link; `ESTALE` if the file is gone, or
+    /// without a name and on its way out.
     pub async fn open(&self, caller: &Caller, file: FileId, access: Access) -> Result<Attributes> {
         let inode = self.inode(file).await?;
         match inode.file_type() {
@@ -57,10 +67,11 @@ impl FileSystem {
         }
         if !self.reopen(file) {
             if inode.nlink.get() == 0 {
-                return Err(Errno::ESTALE);
+                self.open_orphan(file).await?.keep();
+            } else {
+                // The inode is held and has a name, so no reaper waits for the token, and this is not for long.
+                self.open_new(file).await?.keep();
             }
-            // The inode is held and has a name, so no reaper waits for the token, and this is not for long.
-            self.open_new(file).await?.keep();
         }
         Ok(Attributes::of(&inode))
     }
@@ -99,6 +110,21 @@ impl FileSystem {
     pub(crate) async fn open_new(&self, file: FileId) -> Result<Opened> {
         let key = keys::open_token(file);
         let token = self.node().get(key).await.map_err(on(key))?;
+        Ok(self.opened(file, token))
+    }
+
+    /// Opens a file without a name, whose inode the caller holds. A reaper that has the token, or waits for it, is not
+    /// waited for: it waits for the inode.
+    async fn open_orphan(&self, file: FileId) -> Result<Opened> {
+        let key = keys::open_token(file);
+        match self.node().try_get(key, Options::default()).await {
+            Ok(token) => Ok(self.opened(file, token)),
+            Err(OpError::WouldBlock) => Err(Errno::ESTALE),
+            Err(error) => Err(failed(key, error)),
+        }
+    }
+
+    fn opened(&self, file: FileId, token: Shared) -> Opened {
         let spare = match self.0.open.lock().entry(file) {
             Entry::Occupied(mut entry) => {
                 entry.get_mut().count += 1;
@@ -110,6 +136,6 @@ impl FileSystem {
             }
         };
         drop(spare);
-        Ok(Opened { fs: self.clone(), file, kept: false })
+        Opened { fs: self.clone(), file, kept: false }
     }
 }

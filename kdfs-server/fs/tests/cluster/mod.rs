@@ -12,7 +12,7 @@ use kddm_rdma::{
     Arena, ArenaConfig, Host, Incarnation, LinuxHost, Node, NodeConfig, NodeId, ObjectKey, SetId,
 };
 use kdfs_format::sets;
-use kdfs_fs::{Caller, FileId, FileSystem, FsConfig, families};
+use kdfs_fs::{Caller, FileId, FileSystem, FsConfig, GRACE, families};
 use memory_fabric::Network;
 use partition::Partition;
 use std::sync::{Arc, OnceLock};
@@ -152,13 +152,15 @@ impl Drop for Cluster {
     }
 }
 
-/// A file system whose orphans are reaped at once.
+/// A file system whose orphans are reaped as a server does.
 fn file_system(node: Node, here: Option<NodeId>, host: Arc<LinuxHost>) -> FileSystem {
     let own: Arc<OnceLock<FileSystem>> = Arc::default();
     let reaper = Arc::downgrade(&own);
     let orphan = move |inode, generation| {
         let Some(fs) = reaper.upgrade().and_then(|own| own.get().cloned()) else { return };
+        let clock = host.clone();
         host.spawn(Box::pin(async move {
+            clock.sleep(GRACE).await;
             fs.reap(inode, generation).await.ok();
         }));
     };
