@@ -35,17 +35,25 @@ fn unlinked_on_one_node_while_open_on_another() {
 #[test]
 fn the_space_of_unlinked_files_comes_back() {
     let cluster = Cluster::up(2);
-    fs::write(cluster.at(1, "doomed"), vec![1; 50_000]).unwrap();
-    let open = File::open(cluster.at(2, "doomed")).unwrap();
-    let local = open.metadata().unwrap().ino() & 0xff_ffff;
-    fs::remove_file(cluster.at(2, "doomed")).unwrap();
-    let native = cluster.playground().partition(1).join(format!(
-        "{}-{}/{local}",
-        local / 100 * 100,
-        local / 100 * 100 + 99
-    ));
-    cluster.shell("sync").succeeds();
+    let names = ["doomed", "gone"];
+    let [open, gone] = names.map(|name| {
+        fs::write(cluster.at(1, name), vec![1; 50_000]).unwrap();
+        File::open(cluster.at(2, name)).unwrap()
+    });
+    let partition = cluster.playground().partition(1);
+    let [native, other] = [&open, &gone].map(|file| {
+        let local = file.metadata().unwrap().ino() & 0xff_ffff;
+        partition.join(format!("{}-{}/{local}", local / 100 * 100, local / 100 * 100 + 99))
+    });
+    for name in names {
+        fs::remove_file(cluster.at(2, name)).unwrap();
+    }
     open.sync_all().unwrap();
+    // Durable they are; this waits for the native files too.
+    cluster.playground().sync().unwrap();
+    assert!(native.exists() && other.exists(), "{} or {other:?} went while it was open", native.display());
+    drop(gone);
+    eventually("the native directory of the one that is closed goes", || !other.exists());
     assert!(native.exists(), "{} went while the file was open", native.display());
     drop(open);
     eventually("the native directory goes", || !native.exists());

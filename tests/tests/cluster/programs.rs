@@ -3,6 +3,8 @@
 use kddm_tests::Cluster;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[test]
 fn tar_out_of_one_node_and_into_another() {
@@ -131,4 +133,52 @@ fn an_editor_saves_while_another_node_reads() {
         }
     });
     assert!(!cluster.at(2, "text~").exists());
+}
+
+/// A name that others give to one new file after the other is there all the time, whatever is done with it, and wherever.
+#[test]
+fn a_name_that_changes_hands_is_always_there() {
+    const ROUNDS: u32 = 1000;
+    let cluster = Cluster::up(2);
+    let save = |round: u32| {
+        let [new, link] = [cluster.at(1, "text~"), cluster.at(1, "link~")];
+        fs::write(&new, round.to_string()).unwrap();
+        fs::rename(&new, cluster.at(1, "text")).unwrap();
+        symlink(if round % 2 == 0 { "text" } else { "./text" }, &link).unwrap();
+        fs::rename(&link, cluster.at(1, "link")).unwrap();
+    };
+    save(0);
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for node in [1, 2, 2] {
+            let [text, link] = [cluster.at(node, "text"), cluster.at(node, "link")];
+            let ended = &ended;
+            scope.spawn(move || {
+                let mut least = 0;
+                while !ended.load(Ordering::Relaxed) {
+                    for path in [&text, &link] {
+                        let read = fs::read_to_string(path).unwrap();
+                        let round: u32 = read.parse().unwrap();
+                        assert!(round >= least, "{round} after {least} on node {node}");
+                        least = round;
+                    }
+                    assert!(fs::symlink_metadata(&text).unwrap().is_file());
+                    let target = fs::read_link(&link).unwrap();
+                    assert!(target.ends_with("text"), "{target:?}");
+                }
+            });
+        }
+        // However it ends: the readers are waited for.
+        let _end = End(&ended);
+        (1..=ROUNDS).for_each(save);
+    });
+}
+
+/// Says that it is over when it goes.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
