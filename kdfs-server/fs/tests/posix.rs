@@ -272,6 +272,36 @@ fn what_was_looked_up_can_be_used_when_its_name_has_gone() {
     });
 }
 
+/// The reaper takes a link's page before its inode.
+#[test]
+fn a_link_that_goes_is_read_whole_or_not_at_all() {
+    let cluster = Cluster::new(2);
+    for reader in [1, 2] {
+        for _ in 0..100 {
+            let link = cluster.run(10, async {
+                let (one, root) = (cluster.node(1), cluster.root());
+                let link = one.symlink(&ROOT, root, b"link", b"target").await.unwrap().file;
+                one.unlink(&ROOT, root, b"link").await.unwrap();
+                link
+            });
+            let (reaper, reader) = (cluster.node(1).clone(), cluster.node(reader).clone());
+            let reap: futures_lite::future::Boxed<()> = Box::pin(async move {
+                reaper.reap(link.inode, link.generation).await.unwrap();
+            });
+            let read: futures_lite::future::Boxed<()> = Box::pin(async move {
+                loop {
+                    match reader.readlink(link).await {
+                        Ok(target) => assert_eq!(target, b"target"),
+                        Err(errno) => break assert_eq!(errno, Errno::ESTALE),
+                    }
+                    futures_lite::future::yield_now().await;
+                }
+            });
+            cluster.beside(10, [read, reap]);
+        }
+    }
+}
+
 #[test]
 fn a_large_file_leaves_nothing_to_write() {
     let cluster = Cluster::new(2);
