@@ -34,8 +34,8 @@ lint: ## format, clippy, documentation, dependencies
 model: ## every schedule of small worlds, a line each: states, depth, time
 	@tests/explore
 
-sim: ## whole nodes in a simulated world: SEEDS=1000 of them, the first SEED=0
-	@cargo run --locked --quiet -p kddm-sim -- $(if $(SEED),--seed $(SEED)) --seeds $(or $(SEEDS),$(if $(SEED),1,1000))
+sim: ## whole nodes in a simulated world: SEEDS=1000 of them, the first SEED=0; FILES=1: file systems
+	@cargo run --locked --quiet -p kddm-sim -- $(if $(FILES),--files) $(if $(SEED),--seed $(SEED)) --seeds $(or $(SEEDS),$(if $(SEED),1,1000))
 
 test-long: ## what does not fit make test: larger worlds, many seeds, miri and ThreadSanitizer; hours
 	@tests/long

@@ -102,11 +102,6 @@ impl SimNetwork {
         self.0.lock().next_at()
     }
 
-    /// When the oldest message was sent that is still on its way.
-    pub fn oldest(&self) -> Option<Duration> {
-        self.0.lock().oldest()
-    }
-
     /// The time.
     pub fn now(&self) -> Duration {
         self.0.lock().now

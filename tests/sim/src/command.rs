@@ -1,6 +1,7 @@
 //! Many seeds, on all cores: what `kddm-sim` and the tests do.
 
 use crate::coverage::Counts;
+use crate::files;
 use crate::findings::Finding;
 use crate::log::Log;
 use crate::plan::Plan;
@@ -41,6 +42,9 @@ pub struct Command {
     /// Nodes may be given up by others while they live (as long as views are not agreed upon, findings are expected)
     #[arg(long)]
     pub isolation: bool,
+    /// The file system instead of objects: operations of all nodes beside a model, on partitions that end and begin again
+    #[arg(long)]
+    pub files: bool,
     /// Say what occurred
     #[arg(long)]
     pub coverage: bool,
@@ -152,7 +156,10 @@ impl Command {
     }
 
     fn one(&self, seed: u64) -> Result<Report, Finding> {
-        let once = || run_caught(Plan::of(seed, self.isolation), Log::new(self.log));
+        let once = || match self.files {
+            true => caught(|| files::run(seed, Log::new(self.log))),
+            false => run_caught(Plan::of(seed, self.isolation), Log::new(self.log)),
+        };
         let report = once()?;
         if self.twice {
             let again = once()?;
@@ -168,7 +175,8 @@ impl Command {
 
     fn replay(&self, seed: u64) -> String {
         let isolation = if self.isolation { " --isolation" } else { "" };
-        format!("cargo run -p kddm-sim -- --seed {seed}{isolation} --log")
+        let files = if self.files { " --files" } else { "" };
+        format!("cargo run -p kddm-sim -- --seed {seed}{isolation}{files} --log")
     }
 }
 
@@ -177,7 +185,11 @@ impl Command {
 /// # Errors
 /// What is wrong.
 pub fn run_caught(plan: Plan, log: Log) -> Result<Report, Finding> {
-    catch_unwind(AssertUnwindSafe(|| run(plan, log))).unwrap_or_else(|panic| {
+    caught(|| run(plan, log))
+}
+
+fn caught(run: impl FnOnce() -> Result<Report, Finding>) -> Result<Report, Finding> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         Err(Finding::Panic(text.unwrap_or_else(|| "without a word".to_owned())))

@@ -19,8 +19,8 @@ enum Fault {
     Leave,
     /// It is gone, after having left.
     Gone(NodeId),
-    /// It returns, as soon as it may after it has ended.
-    Return(NodeId, Duration),
+    /// It returns, as soon as it may.
+    Return(NodeId),
     /// Its programs go on, as soon as it works.
     Work(NodeId),
     /// A node is not heard, does not hear, or both, until it is given up and longer.
@@ -77,7 +77,7 @@ impl Troubles {
         let repair = |fault: &Fault| {
             matches!(
                 fault,
-                Fault::Gone(_) | Fault::Return(..) | Fault::Work(_) | Fault::Resume(..) | Fault::Heal(..)
+                Fault::Gone(_) | Fault::Return(_) | Fault::Work(_) | Fault::Resume(..) | Fault::Heal(..)
             )
         };
         self.agenda.retain(|_, fault| repair(fault));
@@ -105,7 +105,7 @@ impl Troubles {
                 membership::ends(&world, victim);
                 cluster.end(victim);
                 let away = self.within(1, 50_000);
-                self.at(now + away, Fault::Return(victim, now));
+                self.at(now + away, Fault::Return(victim));
             }
             Fault::Leave if membership::may_be_lost(&world, cluster, victim) => {
                 world.coverage.count("fault: left");
@@ -118,9 +118,9 @@ impl Troubles {
                 membership::ends(&world, node);
                 cluster.end(node);
                 let away = self.within(1, 50_000);
-                self.at(now + away, Fault::Return(node, now));
+                self.at(now + away, Fault::Return(node));
             }
-            Fault::Return(node, ended) if membership::may_return(&world, cluster, node, ended) => {
+            Fault::Return(node) if membership::may_return(&world, cluster, node) => {
                 world.coverage.count("fault: returned");
                 cluster.begin(node);
                 self.at(now, Fault::Work(node));
@@ -131,7 +131,7 @@ impl Troubles {
             Fault::Work(node) if cluster.get(node).is_some() => {
                 self.at(now + Duration::from_micros(100), fault)
             }
-            Fault::Return(..) => self.at(now + Duration::from_millis(2), fault),
+            Fault::Return(_) => self.at(now + Duration::from_millis(2), fault),
             Fault::Lose if membership::may_be_lost(&world, cluster, victim) && members.len() > 1 => {
                 world.coverage.count("fault: lost, alive");
                 membership::is_given_up(&world, victim);

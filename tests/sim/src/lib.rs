@@ -9,6 +9,7 @@
 //! plan        what the seed stands for            executor, host, transport, device   the world of a node
 //! run         beginning, rounds, rest, end        cluster, membership, faults          who lives, what goes wrong
 //! program     what a thread does, recorded        deeds                                what it decides to do
+//! files       the file system above it, on the server's partitions, beside a model of POSIX
 //! history     (kddm-history) explains what was seen          rest, fairness            what else is checked
 //! ```
 #![forbid(unsafe_code)]
@@ -22,6 +23,7 @@ mod device;
 mod executor;
 mod fairness;
 mod faults;
+pub mod files;
 mod findings;
 mod host;
 mod log;
@@ -32,6 +34,7 @@ mod rest;
 mod run;
 mod sets;
 mod transport;
+mod turn;
 mod world;
 
 pub use command::{Command, Outcome, Regression, regressions, run_caught};

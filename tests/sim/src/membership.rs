@@ -3,8 +3,7 @@
 //! This is the place where views are put in. As long as the view is the configured list, a loss is what each node's fabric
 //! tells it, and the simulator keeps to what docs/assumptions.md asks for (N5, N9):
 //!
-//! - one node is away at a time, and it returns when its peers have noticed, nobody holds what has its home there, and no message
-//!   is on its way that was sent before: it could name a slot of the earlier life, and the new one has a slot of that number;
+//! - one node is away at a time, and it returns when its peers have noticed and nobody holds what has its home there;
 //! - after the *end* of a process, objects that it was home of, or may have had the only copy of, may be what they were at
 //!   any moment since their last sync, or lost;
 //! - while a process is *given up alive*, it and the others go on with what each believes. Nothing is promised of the objects
@@ -15,7 +14,6 @@ use crate::world::World;
 use kddm_history::Who;
 use kddm_object::{NodeId, ObjectKey};
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 /// The objects that a node's end may change.
 fn touched(world: &World, id: NodeId) -> BTreeSet<ObjectKey> {
@@ -59,10 +57,7 @@ pub fn may_be_lost(world: &World, cluster: &Cluster, id: NodeId) -> bool {
 }
 
 /// Whether a node that has ended may return.
-pub fn may_return(world: &World, cluster: &Cluster, id: NodeId, ended: Duration) -> bool {
-    if world.network.oldest().is_some_and(|sent| sent <= ended) {
-        return false;
-    }
+pub fn may_return(world: &World, cluster: &Cluster, id: NodeId) -> bool {
     let noticed = cluster.alive().all(|(peer, alive)| {
         let up = alive.node.status().peers.iter().any(|state| state.node == id && state.up.is_some());
         !up && !world.network.pending(peer)

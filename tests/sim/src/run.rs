@@ -6,6 +6,7 @@ use crate::faults::Troubles;
 use crate::findings::Finding;
 use crate::log::Log;
 use crate::plan::Plan;
+use crate::turn::{Driven, ready, turn};
 use crate::world::World;
 use crate::{membership, rest};
 use fastrand::Rng;
@@ -147,51 +148,26 @@ impl Simulator {
         }
     }
 
-    /// Tasks that can run, and nodes that have something to look at.
-    fn ready(&self) -> (Vec<u64>, Vec<NodeId>) {
-        let world = &self.world;
-        let news = |(id, alive): (NodeId, &crate::cluster::Alive)| {
-            (world.network.pending(id) && !world.executor.is_paused(alive.life)).then_some(id)
-        };
-        (world.executor.ready(), self.cluster.alive().filter_map(news).collect())
+    fn driven(&self) -> Vec<Driven<'_>> {
+        self.cluster.alive().map(|(id, alive)| (id, alive.life, &alive.node)).collect()
     }
 
     fn is_idle(&self) -> bool {
-        let (tasks, nodes) = self.ready();
+        let (tasks, nodes) = ready(&self.world.executor, &self.world.network, &self.driven());
         tasks.is_empty() && nodes.is_empty()
     }
 
     /// Lets one thing happen; false if nothing is left.
     fn step(&mut self) -> bool {
-        let (tasks, nodes) = self.ready();
-        let choices = tasks.len() + nodes.len();
-        if choices > 0 {
-            let choice = self.rng.usize(0..choices);
-            match tasks.get(choice) {
-                Some(&task) => self.world.executor.poll(task),
-                None => {
-                    if let Some(alive) = self.cluster.get(nodes[choice - tasks.len()]) {
-                        alive.node.drive();
-                    }
-                }
-            }
-            return true;
-        }
         let world = self.world.clone();
         let fault = self.troubles.as_ref().and_then(Troubles::next_at);
-        let times = [world.executor.next_at(), world.network.next_at(), fault];
-        let Some(time) = times.into_iter().flatten().min() else { return false };
-        let jobs = world.executor.advance(time);
-        // At one moment the network comes first, one thing at a time; then jobs, then faults.
-        while world.network.next_at().is_some_and(|next| next <= time) {
-            world.network.step();
-        }
-        world.network.advance(time);
-        jobs.into_iter().for_each(|job| job());
+        let alive = self.cluster.alive();
+        let nodes: Vec<Driven<'_>> = alive.map(|(id, alive)| (id, alive.life, &alive.node)).collect();
+        let happened = turn(&world.executor, &world.network, &nodes, &mut self.rng, fault);
         if let Some(troubles) = &mut self.troubles {
             troubles.happen(&mut self.cluster);
         }
-        true
+        happened
     }
 
     fn count(&self) {

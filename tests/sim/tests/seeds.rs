@@ -1,7 +1,7 @@
 //! As many seeds as fit into half a minute, those first in which something was wrong once.
 
 use clap::Parser;
-use kddm_sim::{Command, EXPECTED, Finding, Log, Plan, regressions, run};
+use kddm_sim::{Command, EXPECTED, Finding, Log, Plan, files, regressions, run};
 
 fn command(arguments: &[&str]) -> Command {
     Command::parse_from(["kddm-sim"].iter().chain(arguments))
@@ -16,6 +16,17 @@ fn seeds_find_nothing_and_everything_occurs() {
     // On the slowest machine there are a few hundred seeds; each thing occurs in one of ten at least.
     let never: Vec<&str> = EXPECTED.into_iter().filter(|what| !outcome.coverage.contains_key(what)).collect();
     assert!(never.is_empty(), "never in {} seeds: {never:?}", outcome.seeds);
+}
+
+#[test]
+fn file_systems_do_what_the_model_does() {
+    let outcome = command(&["--files", "--seeds", "250"]).run();
+    outcome.print();
+    assert_eq!(outcome.status(), 0, "see the findings above");
+    let never: Vec<&str> =
+        files::EXPECTED.into_iter().filter(|what| !outcome.coverage.contains_key(what)).collect();
+    assert!(never.is_empty(), "never in {} seeds: {never:?}", outcome.seeds);
+    assert_eq!(command(&["--files", "--seeds", "20", "--twice"]).run().status(), 0);
 }
 
 #[test]

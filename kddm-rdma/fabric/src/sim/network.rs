@@ -51,8 +51,7 @@ struct Session {
 /// One direction between two nodes.
 #[derive(Default)]
 struct Link {
-    /// With their session, and when they were sent.
-    queue: VecDeque<(u64, Duration, Item)>,
+    queue: VecDeque<(u64, Item)>,
     /// When the last of them arrives.
     last: Duration,
     cut: bool,
@@ -184,11 +183,6 @@ impl Network {
         self.agenda.first_key_value().map(|(&(time, _), _)| time)
     }
 
-    pub(super) fn oldest(&self) -> Option<Duration> {
-        let sent = self.links.values().filter_map(|link| link.queue.front()).map(|&(_, sent, _)| sent);
-        sent.min()
-    }
-
     pub(super) fn advance(&mut self, time: Duration) {
         while self.step(Some(time)) {}
         self.now = self.now.max(time);
@@ -254,7 +248,7 @@ impl Network {
     }
 
     fn push(&mut self, from: NodeId, to: NodeId, session: u64, item: Item) {
-        self.links.entry((from, to)).or_default().queue.push_back((session, self.now, item));
+        self.links.entry((from, to)).or_default().queue.push_back((session, item));
         self.arrive_later(from, to);
     }
 
@@ -282,7 +276,7 @@ impl Network {
             link.held += 1;
             return;
         }
-        let Some((session, _, item)) = link.queue.pop_front() else { return };
+        let Some((session, item)) = link.queue.pop_front() else { return };
         if let (Item::Up(..), Some(opening)) = (&item, self.sessions.get_mut(&(from.min(to), from.max(to)))) {
             opening.unheard -= 1;
             self.meet_later(from, to); // in case that nobody is there for it any more
