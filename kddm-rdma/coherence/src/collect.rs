@@ -3,6 +3,7 @@
 use crate::copy::{Since, later};
 use crate::core::{Context, Core, Loss};
 use crate::home::{Copies, Pending, State, Work};
+use crate::mutant::Mutant;
 use crate::revoke::take_mode;
 use crate::{Body, Effect, Keep, LinkerCall, LinkerReply, Nack, Request, Store};
 use kddm_object::{Durability, Location, NodeId, NodeSet, ObjectKey, Rid, Seq};
@@ -58,8 +59,11 @@ impl Core {
         then: Then,
         cx: &mut Context<'_, S>,
     ) {
-        let due: NodeSet =
+        let mut due: NodeSet =
             copies.iter().map(|(node, _)| *node).filter(|&node| self.is_reachable(node)).collect();
+        if matches!(then, Then::Remove(..)) && self.planted(Mutant::RemoveDoesNotWait) {
+            due = NodeSet::EMPTY;
+        }
         let keep = then != Then::Purge;
         let seq = self.start(key, Work::Collect { due, kept: SmallVec::new(), then });
         let (requester, life) = (self.config.me, self.config.incarnation);
@@ -140,7 +144,10 @@ impl Core {
         if self.is_durable(key, cx.store) {
             self.set_state(key, State::Busy { seq, work: Work::Device { by, rid, kept } }, cx);
             cx.effects.push(Effect::Linker(key, LinkerCall::Remove));
-        } else if self.config.loss == Loss::Agreed && !self.is_empty_object(key, cx.store) {
+        } else if self.config.loss == Loss::Agreed
+            && !self.is_empty_object(key, cx.store)
+            && !self.planted(Mutant::NoDiscard)
+        {
             // Should this home die now, what somebody still keeps for a READ that is long over must not be taken for the object.
             let newest = kept.iter().max_by(|a, b| later(a.1.since, b.1.since)).map(|(node, _)| *node);
             let then = Then::Discard(by, rid, newest);
@@ -262,6 +269,7 @@ impl Core {
     ) {
         let mark = self.is_durable(key, cx.store).then(|| self.dirty.get(&key).copied());
         let newer = |since: Since| match mark {
+            _ if self.planted(Mutant::KeptBeatsDevice) => true,
             None => true,
             Some(None) => false,
             Some(Some(mark)) => later(since, mark).is_ge(),

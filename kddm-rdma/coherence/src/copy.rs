@@ -5,6 +5,7 @@
 
 use crate::core::{Context, Core, swap};
 use crate::home::kind_of;
+use crate::mutant::Mutant;
 use crate::{Asked, Body, Effect, OpError, OpId, ReadToken, RecallKind, Request, RequestKind, Source, Store};
 use kddm_object::{
     FirstTouch, Hold, Incarnation, Mode, NodeId, NodeSet, ObjectKey, Refused, Rid, Seq, SlotId, ViewId,
@@ -473,7 +474,7 @@ impl Core {
     fn publish_revoke<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) -> bool {
         let Some(copy) = self.copies.get(&key) else { return false };
         let Some(slot) = copy.slot else { return false };
-        let wanted = copy.parked.is_some() || !copy.waiters.is_empty();
+        let wanted = (copy.parked.is_some() || !copy.waiters.is_empty()) && !self.planted(Mutant::NoRevoke);
         let (old, _) = swap(cx.store, slot, |word| Some(word.with_revoke(wanted)));
         let blocked = copy.request.is_none() || copy.parked.as_ref().is_some_and(|parked| !parked.wait);
         wanted && !old.revoke() && !old.held() && blocked && !self.starved.contains(&key)

@@ -3,6 +3,7 @@
 use crate::collect::Kept;
 use crate::copy::{LocalCopy, Order, Purpose, Since};
 use crate::home::Entry;
+use crate::mutant::Mutant;
 use crate::rebuild::{Doubt, Reported};
 use crate::table::Table;
 use crate::view::Views;
@@ -36,6 +37,9 @@ pub struct Config {
     pub inline_max: u32,
     /// UNSOUND, for showing that a test sees stale bytes: acknowledge invalidations without dropping the copy.
     pub unsound_keep_copies: bool,
+    /// The mistake that is planted.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<crate::Mutant>,
 }
 
 /// The protocol's state on one node: its copies, and the directory of the objects that have their home here.
@@ -288,7 +292,8 @@ impl Core {
             return;
         }
         // A message of an earlier life or view says nothing about this one.
-        if message.view == self.view && self.up.get(&from) == Some(&message.incarnation) {
+        let old = self.planted(Mutant::OldMessages) && self.up.contains_key(&from);
+        if old || message.view == self.view && self.up.get(&from) == Some(&message.incarnation) {
             self.handle(from, message, cx);
         }
     }

@@ -4,6 +4,7 @@ use crate::collect::Then;
 use crate::copy::{Purpose, Waiter};
 use crate::core::{Context, Core};
 use crate::home::{Copies, State, Work};
+use crate::mutant::Mutant;
 use crate::revoke::take_mode;
 use crate::{Body, Effect, Nack, OpId, Store};
 use kddm_object::{Durability, FirstTouch, Hold, Mode, NodeId, NodeSet, ObjectKey, Rid, Seq};
@@ -13,7 +14,7 @@ impl Core {
     pub(crate) fn evict<S: Store>(&mut self, key: ObjectKey, flush: Option<OpId>, cx: &mut Context<'_, S>) {
         let me = self.config.me;
         let home = self.home_of(key, cx.store).map(|(home, _)| home);
-        let frozen = self.is_frozen(key, cx.store);
+        let frozen = self.is_frozen(key, cx.store) && !self.planted(Mutant::ReportedIsDropped);
         let usable = self
             .copies
             .get_mut(&key)
@@ -32,6 +33,9 @@ impl Core {
         } else if let Some(home) = home {
             if !std::mem::replace(&mut copy.evicting, true) {
                 self.send(home, key, Body::Evict, cx);
+                if self.planted(Mutant::OwnerDropsAtEvict) {
+                    self.drop_copy(key, cx);
+                }
             }
         }
     }

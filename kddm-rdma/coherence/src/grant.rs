@@ -2,6 +2,7 @@
 
 use crate::copy::{Data, Early, Order, Outstanding, Parked, Purpose, take_first};
 use crate::core::{Context, Core, Loss, set_mode};
+use crate::mutant::Mutant;
 use crate::{Body, Effect, LinkerCall, LinkerReply, Nack, OpError, ReadToken, Source, Store};
 use kddm_object::{FirstTouch, Mode, NodeId, NodeSet, ObjectKey, Rid, Seq};
 
@@ -20,6 +21,7 @@ impl Core {
         cx: &mut Context<'_, S>,
     ) {
         let me = self.config.me;
+        let ignored = self.planted(Mutant::AcksIgnored) && source == Source::Copy;
         let giver = owner.filter(|&owner| exclusive && owner != me);
         let request = self.copies.get_mut(&key).and_then(|copy| {
             let early = copy.early.take();
@@ -39,7 +41,7 @@ impl Core {
         request.exclusive = exclusive;
         request.giver = giver;
         request.tell_home = exclusive || source == Source::Make;
-        request.acks_due = acks;
+        request.acks_due = if ignored { NodeSet::EMPTY } else { acks };
         request.acks_due.remove(me);
         if let Some(early) = early.filter(|early| early.seq == seq) {
             for node in early.of.iter() {
@@ -106,6 +108,10 @@ impl Core {
         match self.request_mut(key) {
             Some(request) if request.data == Data::Reading(token) => {
                 request.data = if good { Data::Here } else { Data::Failed };
+                let fetched = request.giver.map(|giver| (giver, request.seq));
+                if let Some((giver, seq)) = fetched.filter(|_| self.planted(Mutant::FetchedBeforeAcks)) {
+                    self.send(giver, key, Body::Fetched { seq }, cx);
+                }
                 self.try_finish(key, cx);
             }
             _ => {
@@ -159,6 +165,7 @@ impl Core {
         if self.collected(of, key, seq, kept, cx) {
             return;
         }
+        let dropped = self.planted(Mutant::EarlyAckDropped);
         let request = self.copies.get_mut(&key).filter(|copy| copy.request.is_some());
         let giver = kept.map(|_| of);
         let Some(copy) = request else {
@@ -170,6 +177,9 @@ impl Core {
         };
         let Some(request) = copy.request.as_mut() else { return };
         if request.data == Data::Awaited {
+            if dropped {
+                return;
+            }
             // It overtook its GRANT. Whether it is ours, the GRANT will tell.
             match &mut copy.early {
                 Some(early) if early.seq == seq => {
@@ -233,7 +243,7 @@ impl Core {
 
     /// Gives out the holds if bytes and acks are in.
     pub(crate) fn try_finish<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
-        if !self.views.leased && !self.views.is_expelled() {
+        if !self.views.leased && !self.views.is_expelled() && !self.planted(Mutant::LeaseIgnored) {
             // The others may go on without us: whoever gives to us keeps what it gave.
             return;
         }

@@ -3,6 +3,7 @@
 use crate::collect::{KeptCopies, Then};
 use crate::copy::LocalCopy;
 use crate::core::{Context, Core, set_mode};
+use crate::mutant::Mutant;
 use crate::{
     Body, Effect, Knew, LinkerCall, LinkerReply, Nack, RecallKind, Request, RequestKind, Source, Store,
 };
@@ -308,7 +309,8 @@ impl Core {
                     self.send(from, key, Body::Nack { rid, why: Nack::WouldBlock }, cx);
                     return;
                 }
-                let has = request.have && others.len() < copies.len() || owner.node == from;
+                let kept = others.len() < copies.len() || self.planted(Mutant::UpgradeKeepsCopy);
+                let has = request.have && kept || owner.node == from;
                 let source = self.source_for(from, key, owner, has, cx);
                 let work =
                     Work::Grab { by: from, request, before: Before::Shared(owner, copies), retry: false };
@@ -539,6 +541,9 @@ impl Core {
             return;
         }
         entry.state = State::Exclusive { owner: owner.0, rid: owner.1 };
+        if self.planted(Mutant::RefusedTryOwns) {
+            self.set_state(key, State::Exclusive { owner: by, rid }, cx);
+        }
         self.send(by, key, Body::Nack { rid, why: Nack::WouldBlock }, cx);
         self.serve(key, cx);
     }

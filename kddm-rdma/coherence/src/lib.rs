@@ -14,6 +14,7 @@ mod grant;
 mod home;
 mod loss;
 mod message;
+mod mutant;
 mod rebuild;
 mod revoke;
 mod store;
@@ -25,4 +26,6 @@ pub use crate::core::{Config, Core, Loss};
 pub use effect::{Asked, Effect, Input, LinkerCall, LinkerReply, Member, OpId, Operation, ReadToken, View};
 pub use error::OpError;
 pub use message::{Body, Inline, Keep, Knew, Message, Nack, RecallKind, Request, RequestKind, Source};
+#[cfg(feature = "mutants")]
+pub use mutant::Mutant;
 pub use store::Store;

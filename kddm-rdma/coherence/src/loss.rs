@@ -5,6 +5,7 @@ use crate::collect::Then;
 use crate::copy::Retained;
 use crate::core::{Context, Core, Keeper, Loss};
 use crate::home::{Before, Copies, Pending, State, Work};
+use crate::mutant::Mutant;
 use crate::{Body, Nack, OpError, RequestKind, Store};
 use kddm_object::{Incarnation, NodeId, ObjectKey, Rid, Seq};
 
@@ -118,7 +119,7 @@ impl Core {
 
     /// Takes a dead node out of an entry, and the entry out of whatever it waited for from that node.
     fn home_without<S: Store>(&mut self, lost: NodeId, key: ObjectKey, cx: &mut Context<'_, S>) {
-        let everybody = self.everybody();
+        let everybody = if self.planted(Mutant::NoSalvage) { Copies::new() } else { self.everybody() };
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.queue.retain(
             |pending| !matches!(pending, Pending::Request(by, _) | Pending::Evict(by) if *by == lost),

@@ -4,6 +4,7 @@ use crate::collect::{Kept, KeptCopies, Then};
 use crate::copy::{Since, later};
 use crate::core::{Context, Core, set_mode};
 use crate::home::{Copies, State, Work};
+use crate::mutant::Mutant;
 use crate::view::Phase;
 use crate::{Body, Keep, Knew, Store};
 use kddm_object::{Durability, Location, Mode, NodeId, NodeSet, ObjectKey, Rid, Seq, ViewId};
@@ -91,7 +92,7 @@ impl Core {
 
     /// The same for views after `view`, in which its home knew of it.
     fn is_doubtful_since<S: Store>(&self, key: ObjectKey, view: ViewId, store: &S) -> bool {
-        if self.views.doubts.is_empty() {
+        if self.views.doubts.is_empty() || self.planted(Mutant::NoDoubt) {
             return false;
         }
         let policy = store.policy(key.set);
@@ -115,8 +116,10 @@ impl Core {
 
     /// All have reported, and nobody else can use anything: the directory is rebuilt.
     pub(crate) fn try_open<S: Store>(&mut self, cx: &mut Context<'_, S>) {
+        let all = self.planted(Mutant::OpenBeforeReports);
+        let fenced = self.views.fenced >= self.view || self.planted(Mutant::OpenBeforeFence);
         let Phase::Changing(change) = &mut self.views.phase else { return };
-        if !change.due.is_empty() || !change.reported || self.views.fenced < self.view {
+        if !change.due.is_empty() && !all || !change.reported || !fenced {
             return;
         }
         let mut change = std::mem::take(&mut **change);
@@ -223,12 +226,18 @@ impl Core {
         };
         let clean = self.is_durable(key, cx.store).then(|| self.dirty.get(&key).copied());
         let newer = |since: Since| match clean {
+            _ if self.planted(Mutant::KeptBeatsDevice) => true,
             None => true,
             Some(None) => false,
             Some(Some(mark)) => later(since, mark).is_ge(),
         };
         let kept = reports.iter().filter(|report| report.kept.is_some() && newer(report.since));
-        let best = kept.max_by(|a, b| later(a.since, b.since)).filter(|_| may_be)?;
+        let oldest = self.planted(Mutant::OldestKept);
+        let order = |a: &&Reported, b: &&Reported| {
+            let order = later(a.since, b.since);
+            if oldest { order.reverse() } else { order }
+        };
+        let best = kept.max_by(order).filter(|_| may_be)?;
         Some((best.node, best.kept?))
     }
 

@@ -3,6 +3,7 @@
 use crate::collect::Kept;
 use crate::copy::{Data, LocalCopy, Order, Parked, Retained, later};
 use crate::core::{Context, Core, set_mode, swap};
+use crate::mutant::Mutant;
 use crate::{Body, Effect, RecallKind, Source, Store};
 use kddm_object::{Incarnation, Mode, NodeId, ObjectKey, Rid, Seq, SlotId, ViewId};
 
@@ -36,9 +37,10 @@ impl Core {
         order: Order,
         cx: &mut Context<'_, S>,
     ) {
+        let no_rule = self.planted(Mutant::NoAfterRule);
         let copy = self.copies.entry(key).or_default();
         let followed = copy.request.as_ref().filter(|request| request.rid == after);
-        let wait = followed.is_some();
+        let wait = followed.is_some() && !no_rule;
         // The home looks for what a dead node left. Our HAND may have died with it: we ask anew, after this.
         let orphaned = matches!(order, Order::Invalidate { keep: true, .. })
             && followed.is_some_and(|request| request.data == Data::Awaited);
@@ -173,6 +175,9 @@ impl Core {
             copy.retained.push(Retained { seq, since: (self.view, seq), slot, to });
         }
         self.end_evicting(key, cx);
+        if self.planted(Mutant::GivenAwayIsFree) {
+            self.fetched(key, seq, cx);
+        }
         self.send_to_life(to, key, Body::Hand { seq, rid, source, exclusive: true }, cx);
         true
     }

@@ -7,6 +7,7 @@
 use crate::copy::{Data, LocalCopy, Purpose, Retained};
 use crate::core::{Context, Core, Loss};
 use crate::home::{Entry, State, Work};
+use crate::mutant::Mutant;
 use crate::rebuild::{Change, Doubt};
 use crate::{Body, Knew, Message, OpError, Store, View};
 use kddm_object::{Durability, Incarnation, Mode, NodeId, NodeSet, ObjectKey, Rid, SetId, ViewId};
@@ -341,8 +342,9 @@ impl Core {
 
     /// Reports when nothing of the old view can touch memory any more.
     pub(crate) fn try_report<S: Store>(&mut self, cx: &mut Context<'_, S>) {
+        let early = self.planted(Mutant::ReportBeforeReads);
         let Phase::Changing(change) = &mut self.views.phase else { return };
-        if change.reported || self.view == ViewId(0) || !self.reads.is_empty() {
+        if change.reported || self.view == ViewId(0) || !self.reads.is_empty() && !early {
             return;
         }
         let forgetting: BTreeSet<ObjectKey> = std::mem::take(&mut change.forgetting)

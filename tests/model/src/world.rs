@@ -54,6 +54,9 @@ pub struct Options {
     pub stay_dead: bool,
     /// The fault that the checks must see.
     pub unsound_keep_copies: bool,
+    /// And any other.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<kddm_coherence::Mutant>,
 }
 
 impl Default for Options {
@@ -76,6 +79,8 @@ impl Default for Options {
             leaves: 0,
             stay_dead: false,
             unsound_keep_copies: false,
+            #[cfg(feature = "mutants")]
+            mutant: None,
         }
     }
 }
@@ -204,7 +209,16 @@ impl World {
         let inline_max = if self.options.inline { 256 } else { 0 };
         let unsound_keep_copies = self.options.unsound_keep_copies;
         let loss = if self.options.views { Loss::Agreed } else { Loss::Local };
-        let core = Core::new(Config { me, incarnation, members, loss, inline_max, unsound_keep_copies });
+        let core = Core::new(Config {
+            me,
+            incarnation,
+            members,
+            loss,
+            inline_max,
+            unsound_keep_copies,
+            #[cfg(feature = "mutants")]
+            mutant: self.options.mutant,
+        });
         let memory = Memory::new(self.options.slots, usize::from(self.options.slots > 3), incarnation);
         Life { core, memory, sessions: BTreeMap::new(), starving: false }
     }

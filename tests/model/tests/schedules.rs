@@ -203,3 +203,39 @@ fn a_core_that_keeps_invalidated_copies_is_caught() {
     let caught = (0..200).filter(|&seed| run(seed, false, unsound, &mut Transitions::new()).is_err()).count();
     assert!(caught > 50, "the checks saw stale bytes in {caught} of 200 seeds only");
 }
+
+/// Plants each mistake in turn and looks for a schedule in which a promise is broken. `SEEDS=n` sets after how many it counts as
+/// not caught.
+#[cfg(feature = "mutants")]
+#[test]
+fn every_planted_mistake_is_caught() {
+    use kddm_coherence::Mutant;
+    let seeds = number("SEEDS").unwrap_or(30_000);
+    // What the memory of a world asserts is a finding like any other.
+    std::panic::set_hook(Box::new(|_| ()));
+    let mut missed = Vec::new();
+    for mutant in Mutant::ALL {
+        let plant = |options: &mut Options| options.mutant = Some(mutant);
+        let broken = |seed: u64| {
+            let schedule = std::panic::AssertUnwindSafe(|| run(seed, false, plant, &mut Transitions::new()));
+            match std::panic::catch_unwind(schedule) {
+                Ok(Ok(())) => None,
+                Ok(Err(Violation(what))) => Some(what),
+                Err(panic) => Some(panic.downcast_ref::<String>().cloned().unwrap_or_default()),
+            }
+        };
+        match (0..seeds).find_map(|seed| Some((seed, broken(seed)?))) {
+            Some((seed, what)) => {
+                let what: String = what.lines().next().unwrap_or_default().chars().take(90).collect();
+                println!("mutant: {mutant:?} caught by seed {seed}: {what}");
+            }
+            None => {
+                println!("mutant: {mutant:?} NOT caught in {seeds} seeds");
+                missed.push(mutant);
+            }
+        }
+    }
+    let _ = std::panic::take_hook();
+    println!("mutant: {} mutants, {} caught", Mutant::ALL.len(), Mutant::ALL.len() - missed.len());
+    assert!(missed.is_empty(), "not caught: {missed:?}");
+}

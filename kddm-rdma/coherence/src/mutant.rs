@@ -1,0 +1,93 @@
+//! Mistakes that can be planted, each in the place that a rule of the protocol lives in: whoever checks the protocol must see every one
+//! of them. Only with the feature `mutants`; without it nothing of this is in the code that runs.
+
+use crate::core::Core;
+
+/// A planted mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(not(feature = "mutants"), allow(dead_code))]
+pub enum Mutant {
+    /// A refused try makes whoever tried the owner.
+    RefusedTryOwns,
+    /// A remove does not wait for those who drop their copies.
+    RemoveDoesNotWait,
+    /// An ACK that comes before its GRANT is dropped.
+    EarlyAckDropped,
+    /// Orders of the home do not wait for the request that they follow.
+    NoAfterRule,
+    /// A slot that was given away is free at once.
+    GivenAwayIsFree,
+    /// FETCHED is sent before the acks are in.
+    FetchedBeforeAcks,
+    /// An owner drops its copy when it asks to be rid of the naming.
+    OwnerDropsAtEvict,
+    /// An upgrade counts on a copy that was taken in the meantime.
+    UpgradeKeepsCopy,
+    /// What died with a node is not looked for.
+    NoSalvage,
+    /// Messages of older views and lives count.
+    OldMessages,
+    /// Nobody is told that somebody waits for a put.
+    NoRevoke,
+    /// A GRANT of an upgrade does not wait for the acks.
+    AcksIgnored,
+    /// A member reports while READs of the old view are under way.
+    ReportBeforeReads,
+    /// A home grants before all have reported.
+    OpenBeforeReports,
+    /// A home grants before the expelled are fenced.
+    OpenBeforeFence,
+    /// A reported copy may go before its home has decided.
+    ReportedIsDropped,
+    /// What nobody has was never touched, although its directory died.
+    NoDoubt,
+    /// The oldest of what is kept becomes the object.
+    OldestKept,
+    /// What is kept counts even if the device has newer bytes.
+    KeptBeatsDevice,
+    /// A removed object may still be kept somewhere.
+    NoDiscard,
+    /// Without a lease requests still complete.
+    LeaseIgnored,
+}
+
+impl Mutant {
+    /// All of them.
+    pub const ALL: [Mutant; 21] = [
+        Mutant::RefusedTryOwns,
+        Mutant::RemoveDoesNotWait,
+        Mutant::EarlyAckDropped,
+        Mutant::NoAfterRule,
+        Mutant::GivenAwayIsFree,
+        Mutant::FetchedBeforeAcks,
+        Mutant::OwnerDropsAtEvict,
+        Mutant::UpgradeKeepsCopy,
+        Mutant::NoSalvage,
+        Mutant::OldMessages,
+        Mutant::NoRevoke,
+        Mutant::AcksIgnored,
+        Mutant::ReportBeforeReads,
+        Mutant::OpenBeforeReports,
+        Mutant::OpenBeforeFence,
+        Mutant::ReportedIsDropped,
+        Mutant::NoDoubt,
+        Mutant::OldestKept,
+        Mutant::KeptBeatsDevice,
+        Mutant::NoDiscard,
+        Mutant::LeaseIgnored,
+    ];
+}
+
+impl Core {
+    /// Whether `mutant` is planted here.
+    #[inline]
+    pub(crate) fn planted(&self, mutant: Mutant) -> bool {
+        #[cfg(feature = "mutants")]
+        return self.config.mutant == Some(mutant);
+        #[cfg(not(feature = "mutants"))]
+        {
+            let _ = mutant;
+            false
+        }
+    }
+}
