@@ -30,6 +30,8 @@ pub(crate) struct LocalCopy {
     pub candidate: Option<Since>,
     /// As it was reported to the home of this view, which has yet to decide about it.
     pub reported: bool,
+    /// The linker writes the bytes, under a hold of ours.
+    pub writing: bool,
     /// ACKs that came before their GRANT.
     pub early: Option<Early>,
     /// EVICT was sent, or the home's own copy is on its way out.
@@ -504,7 +506,10 @@ fn serve_first<S: Store>(key: ObjectKey, copy: &mut LocalCopy, cx: &mut Context<
     if granted {
         take_first(copy);
         match waiter.purpose {
-            Purpose::Sync => cx.effects.push(Effect::Linker(key, crate::LinkerCall::Sync { slot })),
+            Purpose::Sync => {
+                copy.writing = true;
+                cx.effects.push(Effect::Linker(key, crate::LinkerCall::Sync { slot }));
+            }
             purpose => cx.complete(purpose, Ok(Some(slot))),
         }
         return Served::Yes;

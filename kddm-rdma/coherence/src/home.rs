@@ -412,6 +412,11 @@ impl Core {
             self.made(key, reply, cx);
             return;
         }
+        if self.copies.get_mut(&key).is_some_and(|copy| std::mem::take(&mut copy.writing)) {
+            // Whatever has become of the entry, the hold ends.
+            self.sync_done(key, reply, cx);
+            return;
+        }
         let Some(entry) = self.entries.get_mut(&key) else { return };
         match &entry.state {
             State::Busy { work: Work::Fill { by, request, .. }, .. } => {
@@ -423,7 +428,7 @@ impl Core {
                 let (seq, by, rid, kept) = (*seq, *by, *rid, kept.clone());
                 self.removed(by, key, rid, seq, &kept, reply, cx);
             }
-            _ => self.sync_done(key, reply, cx),
+            _ => {}
         }
     }
 

@@ -47,13 +47,11 @@ pub enum Mutant {
     KeptBeatsDevice,
     /// A removed object may still be kept somewhere.
     NoDiscard,
-    /// Without a lease requests still complete.
-    LeaseIgnored,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 21] = [
+    pub const ALL: [Mutant; 20] = [
         Mutant::RefusedTryOwns,
         Mutant::RemoveDoesNotWait,
         Mutant::EarlyAckDropped,
@@ -74,7 +72,6 @@ impl Mutant {
         Mutant::OldestKept,
         Mutant::KeptBeatsDevice,
         Mutant::NoDiscard,
-        Mutant::LeaseIgnored,
     ];
 }
 

@@ -70,7 +70,10 @@ impl Core {
         if !entry.syncing.contains(&(from, rid)) {
             entry.syncing.push((from, rid));
         }
-        if entry.syncing.len() == 1 {
+        let under_way = self.copies.get(&key).is_some_and(|copy| {
+            copy.writing || copy.waiters.iter().any(|waiter| waiter.purpose == Purpose::Sync)
+        });
+        if !under_way {
             let (hold, first_touch) = (Hold::Shared, FirstTouch::Refuse);
             self.wait(
                 key,

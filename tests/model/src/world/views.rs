@@ -137,6 +137,8 @@ impl World {
                 self.next_view(|members| members.retain(|member| member.node != id));
             }
             Action::Admit(id) => {
+                // It has never heard of a view, so it has done nothing in one.
+                self.membership.leased.remove(&id);
                 let member = Member { node: id, life: self.nodes[&id].incarnation, leaving: false };
                 self.next_view(|members| {
                     members.retain(|member| member.node != id);
