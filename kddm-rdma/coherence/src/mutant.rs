@@ -51,6 +51,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
+    #[cfg(feature = "mutants")]
     pub const ALL: [Mutant; 20] = [
         Mutant::RefusedTryOwns,
         Mutant::RemoveDoesNotWait,
