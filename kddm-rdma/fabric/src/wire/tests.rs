@@ -228,8 +228,8 @@ fn unknown_kinds_and_impossible_nodes_are_named() {
         body: kind,
     };
     let mut bytes = encoded(&head(Body::Evict));
-    bytes[0] = 21;
-    assert_eq!(decode(&bytes), Err(WireError::Kind(21)));
+    bytes[0] = 28;
+    assert_eq!(decode(&bytes), Err(WireError::Kind(28)));
     let invalidate = Body::Invalidate {
         seq: Seq(1),
         requester: NodeId::new(1).unwrap(),
