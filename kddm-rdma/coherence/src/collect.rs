@@ -2,7 +2,7 @@
 
 use crate::copy::{Since, later};
 use crate::core::{Context, Core, Loss};
-use crate::home::{Copies, Pending, State, Work};
+use crate::entry::{Copies, Pending, State, Work};
 use crate::mutant::Mutant;
 use crate::revoke::take_mode;
 use crate::{Body, Effect, Keep, LinkerCall, LinkerReply, Nack, Request, Store};

@@ -2,7 +2,7 @@
 
 use crate::collect::Kept;
 use crate::copy::{LocalCopy, Order, Purpose, Since};
-use crate::home::Entry;
+use crate::entry::Entry;
 use crate::mutant::Mutant;
 use crate::rebuild::{Doubt, Reported};
 use crate::table::Table;

@@ -3,7 +3,7 @@
 use crate::collect::Then;
 use crate::copy::{Purpose, Waiter};
 use crate::core::{Context, Core};
-use crate::home::{Copies, State, Work};
+use crate::entry::{Copies, State, Work};
 use crate::mutant::Mutant;
 use crate::revoke::take_mode;
 use crate::{Body, Effect, Nack, OpId, Store};

@@ -8,6 +8,7 @@ mod collect;
 mod copy;
 mod core;
 mod effect;
+mod entry;
 mod error;
 mod evict;
 mod grant;

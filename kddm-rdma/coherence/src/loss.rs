@@ -4,7 +4,7 @@
 use crate::collect::Then;
 use crate::copy::Retained;
 use crate::core::{Context, Core, Keeper, Loss};
-use crate::home::{Before, Copies, Pending, State, Work};
+use crate::entry::{Before, Copies, Pending, State, Work};
 use crate::mutant::Mutant;
 use crate::{Body, Nack, OpError, RequestKind, Store};
 use kddm_object::{Incarnation, NodeId, ObjectKey, Rid, Seq};

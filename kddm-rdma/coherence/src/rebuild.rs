@@ -3,7 +3,7 @@
 use crate::collect::{Kept, KeptCopies, Then};
 use crate::copy::{Since, later};
 use crate::core::{Context, Core, set_mode};
-use crate::home::{Copies, State, Work};
+use crate::entry::{Copies, State, Work};
 use crate::mutant::Mutant;
 use crate::view::Phase;
 use crate::{Body, Keep, Knew, Store};

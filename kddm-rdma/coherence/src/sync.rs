@@ -3,7 +3,7 @@
 
 use crate::copy::{Purpose, Waiter};
 use crate::core::{Call, Context, Core, swap};
-use crate::home::State;
+use crate::entry::State;
 use crate::{Body, Effect, LinkerReply, Nack, OpError, OpId, Request, RequestKind, Store};
 use kddm_object::{FirstTouch, Hold, Mode, NodeId, ObjectKey, Rid, SlotId};
 

@@ -6,7 +6,7 @@
 
 use crate::copy::{Data, LocalCopy, Purpose, Retained};
 use crate::core::{Context, Core, Loss};
-use crate::home::{Entry, State, Work};
+use crate::entry::{Entry, State, Work};
 use crate::mutant::Mutant;
 use crate::rebuild::{Change, Doubt};
 use crate::{Body, Knew, Message, OpError, Store, View};
