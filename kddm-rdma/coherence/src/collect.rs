@@ -1,7 +1,7 @@
 //! The home takes every copy of an object in: to remove it, to make room, or to find bytes that survived a node.
 
 use crate::copy::{Since, later};
-use crate::core::{Context, Core, Loss};
+use crate::core::{Context, Core};
 use crate::entry::{Copies, Pending, State, Work};
 use crate::mutant::Mutant;
 use crate::revoke::take_mode;
@@ -43,7 +43,7 @@ impl Core {
     ) {
         let Some(entry) = self.entries.get(&key) else { return };
         let copies = match &entry.state {
-            State::Uncached | State::Lost => Copies::new(),
+            State::Uncached | State::Untouched | State::Lost => Copies::new(),
             State::Shared { copies, .. } => copies.clone(),
             State::Exclusive { owner, rid } => [(*owner, *rid)].into_iter().collect(),
             State::Busy { .. } => return,
@@ -144,15 +144,12 @@ impl Core {
         if self.is_durable(key, cx.store) {
             self.set_state(key, State::Busy { seq, work: Work::Device { by, rid, kept } }, cx);
             cx.effects.push(Effect::Linker(key, LinkerCall::Remove));
-        } else if self.config.loss == Loss::Agreed
-            && !self.is_empty_object(key, cx.store)
-            && !self.planted(Mutant::NoDiscard)
-        {
-            // Should this home die now, what somebody still keeps for a READ that is long over must not be taken for the object.
+        } else if !self.is_empty_object(key, cx.store) && !self.planted(Mutant::NoDiscard) {
+            // Should a node die later, what somebody still keeps for a READ that is long over must not be taken for the object.
             let newest = kept.iter().max_by(|a, b| later(a.1.since, b.1.since)).map(|(node, _)| *node);
             let then = Then::Discard(by, rid, newest);
-            let nodes = self.up.keys().copied().chain([self.config.me]).filter(|node| Some(*node) != newest);
-            self.ask_to_discard(key, seq, nodes.collect(), kept, then, cx);
+            let due = self.everyone().into_iter().filter(|node| Some(*node) != newest).collect();
+            self.ask_to_discard(key, seq, due, kept, then, cx);
         } else {
             self.removed(by, key, rid, seq, &kept, LinkerReply::Ok, cx);
         }
@@ -167,6 +164,7 @@ impl Core {
         then: Then,
         cx: &mut Context<'_, S>,
     ) {
+        let due: NodeSet = due.iter().filter(|&node| self.is_reachable(node)).collect();
         self.set_state(key, State::Busy { seq, work: Work::Collect { due, kept, then } }, cx);
         for node in due.iter() {
             self.send(node, key, Body::Discard { seq }, cx);
@@ -267,14 +265,7 @@ impl Core {
         kept: &[(NodeId, Kept)],
         cx: &mut Context<'_, S>,
     ) {
-        let mark = self.is_durable(key, cx.store).then(|| self.dirty.get(&key).copied());
-        let newer = |since: Since| match mark {
-            _ if self.planted(Mutant::KeptBeatsDevice) => true,
-            None => true,
-            Some(None) => false,
-            Some(Some(mark)) => later(since, mark).is_ge(),
-        };
-        let known = kept.iter().filter(|(_, slot)| newer(slot.since));
+        let known = kept.iter().filter(|(_, slot)| self.is_newer_than_device(key, slot.since, cx.store));
         let best = known.max_by(|a, b| later(a.1.since, b.1.since)).copied();
         self.let_go(key, seq, kept, best.map(|(node, _)| node), cx);
         let state = match best {
@@ -301,6 +292,14 @@ impl Core {
         self.set_state(key, state, cx);
     }
 
+    /// Whether bytes kept since that transaction are not older than the device's.
+    pub(crate) fn is_newer_than_device<S: Store>(&self, key: ObjectKey, since: Since, store: &S) -> bool {
+        if !self.is_durable(key, store) || self.planted(Mutant::KeptBeatsDevice) {
+            return true;
+        }
+        self.dirty.get(&key).is_some_and(|&first| later(since, first).is_ge())
+    }
+
     pub(crate) fn is_durable<S: Store>(&self, key: ObjectKey, store: &S) -> bool {
         store.policy(key.set).is_some_and(|policy| policy.durability == Durability::WriteBack)
     }
@@ -312,7 +311,6 @@ impl Core {
 
     pub(crate) fn set_state<S: Store>(&mut self, key: ObjectKey, state: State, cx: &Context<'_, S>) {
         let known = state == State::Uncached && (!self.views.settled || self.is_doubtful(key, cx.store));
-        let entry = self.entries.entry(key).or_default();
-        (entry.state, entry.untouched) = (state, known);
+        self.entries.entry(key).or_default().state = if known { State::Untouched } else { state };
     }
 }

@@ -186,8 +186,10 @@ impl Core {
             Input::Lease(there) => self.lease(there, cx),
         }
         self.settle(cx);
-        self.try_report(cx);
-        self.settle(cx);
+        if self.views.is_changing() {
+            self.try_report(cx);
+            self.settle(cx);
+        }
     }
 
     /// The objects homed here that differ, or may differ, from what the device has; ascending.
@@ -402,6 +404,11 @@ impl Core {
         } else {
             self.up.get(&node).copied().unwrap_or_default()
         }
+    }
+
+    /// This node and all that are up.
+    pub(crate) fn everyone(&self) -> Vec<NodeId> {
+        self.up.keys().copied().chain([self.config.me]).collect()
     }
 
     pub(crate) fn is_reachable(&self, node: NodeId) -> bool {

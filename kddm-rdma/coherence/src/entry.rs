@@ -9,8 +9,6 @@ use smallvec::SmallVec;
 pub(crate) struct Entry {
     pub state: State,
     pub queue: SmallVec<[Pending; 1]>,
-    /// Uncached, and known to be untouched although its directory entry died once.
-    pub untouched: bool,
     /// Who waits for the device to have the bytes.
     pub syncing: SmallVec<[(NodeId, Rid); 1]>,
 }
@@ -23,6 +21,8 @@ pub(crate) enum State {
     /// No node has it.
     #[default]
     Uncached,
+    /// No node has it, and nobody touched it since its directory entry died or moved: the entry is there to say so.
+    Untouched,
     /// The last copy died with a node, and there is no device.
     Lost,
     Shared {
@@ -127,7 +127,7 @@ impl Entry {
     /// The state, by name.
     pub fn name(&self) -> String {
         let state = match &self.state {
-            State::Uncached => "uncached",
+            State::Uncached | State::Untouched => "uncached",
             State::Lost => "lost",
             State::Shared { .. } => "shared",
             State::Exclusive { .. } => "exclusive",
@@ -148,6 +148,6 @@ impl Entry {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.is_quiet() && self.state == State::Uncached && !self.untouched
+        self.is_quiet() && self.state == State::Uncached
     }
 }

@@ -47,16 +47,15 @@ impl Core {
         if !self.views.may_grant() {
             return;
         }
-        let busy = self.entries.get(&key).is_some_and(|entry| matches!(entry.state, State::Busy { .. }));
-        if !busy && !self.keepers.is_empty() {
+        if !self.keepers.is_empty() {
             self.dismiss_keepers(key, cx);
         }
         let doubtful = self.is_doubtful(key, cx.store);
         while let Some(entry) = self.entries.get_mut(&key) {
             if matches!(entry.state, State::Busy { .. }) {
-                return self.refuse_tries(key, cx);
+                return;
             }
-            if doubtful && entry.state == State::Uncached && !entry.untouched {
+            if doubtful && entry.state == State::Uncached {
                 entry.state = State::Lost;
             }
             if entry.queue.is_empty() {
@@ -77,8 +76,9 @@ impl Core {
         }
     }
 
-    /// Tries that waited for a view to grant do not wait for anything else.
-    fn refuse_tries<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+    /// Serves the line of a home that could not grant. The tries in it waited for that, and for nothing else.
+    pub(crate) fn serve_at_last<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        self.serve(key, cx);
         let Some(entry) = self.entries.get_mut(&key) else { return };
         let mut refused: SmallVec<[(NodeId, Rid); 1]> = SmallVec::new();
         entry.queue.retain(|pending| match pending {
@@ -103,7 +103,7 @@ impl Core {
         let (rid, life) = (request.rid, self.life_of(from));
         let Some(entry) = self.entries.get_mut(&key) else { return };
         match &mut entry.state {
-            State::Uncached => self.first(from, key, request, cx),
+            State::Uncached | State::Untouched => self.first(from, key, request, cx),
             State::Lost => self.send(from, key, Body::Nack { rid, why: Nack::Lost }, cx),
             State::Shared { owner, copies } => {
                 let owner = *owner;
@@ -149,7 +149,7 @@ impl Core {
         let (rid, life) = (request.rid, self.life_of(from));
         let Some(entry) = self.entries.get(&key) else { return };
         match entry.state.clone() {
-            State::Uncached => self.first(from, key, request, cx),
+            State::Uncached | State::Untouched => self.first(from, key, request, cx),
             State::Lost if request.first_touch == FirstTouch::Manual => self.first(from, key, request, cx),
             State::Lost => self.send(from, key, Body::Nack { rid, why: Nack::Lost }, cx),
             State::Shared { owner, copies } => {

@@ -57,7 +57,7 @@ impl Core {
 
     /// All who may keep bytes of an object whose last writer is dead: its giver, and nobody knows any more who that was.
     fn everybody(&self) -> Copies {
-        self.up.keys().copied().chain([self.config.me]).map(|node| (node, Rid(0))).collect()
+        self.everyone().into_iter().map(|node| (node, Rid(0))).collect()
     }
 
     fn is_home<S: Store>(&self, key: ObjectKey, node: NodeId, store: &S) -> bool {
@@ -106,6 +106,9 @@ impl Core {
 
     /// The entry is settled: what was kept for nodes of whose death we have heard by now was not needed, or has been used.
     pub(crate) fn dismiss_keepers<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        if self.entries.get(&key).is_some_and(|entry| matches!(entry.state, State::Busy { .. })) {
+            return;
+        }
         let Some(keepers) = self.keepers.remove(&key) else { return };
         let (waiting, done): (Vec<Keeper>, Vec<Keeper>) =
             keepers.into_iter().partition(|keeper| self.up.get(&keeper.dead.0) == Some(&keeper.dead.1));
@@ -129,7 +132,7 @@ impl Core {
             copies.iter().copied().filter(|(node, _)| *node != lost).collect()
         };
         match &mut entry.state {
-            State::Uncached | State::Lost => {}
+            State::Uncached | State::Untouched | State::Lost => {}
             State::Shared { owner, copies } if owner.node != lost => *copies = without(copies),
             State::Shared { copies, .. } => {
                 let copies = without(copies);

@@ -141,7 +141,7 @@ impl Core {
         }
         self.say_opened(cx);
         for key in keys {
-            self.serve(key, cx);
+            self.serve_at_last(key, cx);
         }
         for key in self.copied_keys() {
             if self.home_of(key, cx.store).is_none() {
@@ -224,14 +224,9 @@ impl Core {
             Some(Knew::Untouched | Knew::Lost) => false,
             None => self.is_doubtful(key, cx.store),
         };
-        let clean = self.is_durable(key, cx.store).then(|| self.dirty.get(&key).copied());
-        let newer = |since: Since| match clean {
-            _ if self.planted(Mutant::KeptBeatsDevice) => true,
-            None => true,
-            Some(None) => false,
-            Some(Some(mark)) => later(since, mark).is_ge(),
-        };
-        let kept = reports.iter().filter(|report| report.kept.is_some() && newer(report.since));
+        let may_count =
+            |it: &&Reported| it.kept.is_some() && self.is_newer_than_device(key, it.since, cx.store);
+        let kept = reports.iter().filter(may_count);
         let oldest = self.planted(Mutant::OldestKept);
         let order = |a: &&Reported, b: &&Reported| {
             let order = later(a.since, b.since);

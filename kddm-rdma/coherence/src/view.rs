@@ -248,7 +248,7 @@ impl Core {
     ) {
         let me = self.config.me;
         let what = match &entry.state {
-            State::Uncached => Knew::Untouched,
+            State::Uncached | State::Untouched => Knew::Untouched,
             State::Lost => Knew::Lost,
             State::Shared { .. } | State::Exclusive { .. } => Knew::Touched,
             State::Busy { work, .. } => work.knew(),
@@ -369,7 +369,7 @@ impl Core {
     }
 
     fn report<S: Store>(&mut self, tell: Vec<(NodeId, ObjectKey, ViewId, Knew)>, cx: &mut Context<'_, S>) {
-        let members: Vec<NodeId> = self.up.keys().copied().chain([self.config.me]).collect();
+        let members = self.everyone();
         let past = self.views.past.iter().map(|&(view, homes)| Doubt { view, homes, gone: NodeSet::EMPTY });
         let doubts: Vec<Doubt> = past.chain(self.views.doubts.iter().copied()).collect();
         for doubt in doubts {
@@ -423,7 +423,9 @@ impl Core {
     fn forget_untouched<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
         let doubtful = self.is_doubtful(key, cx.store);
         if let Some(entry) = self.entries.get_mut(&key) {
-            entry.untouched &= doubtful;
+            if entry.state == State::Untouched && !doubtful {
+                entry.state = State::Uncached;
+            }
             if entry.is_empty() {
                 self.entries.remove(&key);
             }
@@ -431,8 +433,7 @@ impl Core {
     }
 
     pub(crate) fn say_opened<S: Store>(&mut self, cx: &mut Context<'_, S>) {
-        let members: Vec<NodeId> = self.up.keys().copied().chain([self.config.me]).collect();
-        for member in members {
+        for member in self.everyone() {
             self.send(member, NOTHING, Body::Opened, cx);
         }
     }
@@ -455,7 +456,7 @@ impl Core {
             let mut homed: Vec<ObjectKey> = self.entries.keys().copied().collect();
             homed.sort_unstable();
             for key in homed {
-                self.serve(key, cx);
+                self.serve_at_last(key, cx);
             }
             for key in self.copied_keys() {
                 self.try_finish(key, cx);

@@ -31,6 +31,8 @@ struct Object {
     accepting: bool,
     /// A node died with the only copy: any of `past` may be the object now.
     crashed: bool,
+    /// The owner died, and a grab that begins before this is known drops the other copies: then it is what the device has.
+    may_fall_back: bool,
 }
 
 impl Object {
@@ -40,7 +42,7 @@ impl Object {
 }
 
 impl Truth {
-    /// A thread has got a hold and sees these two words. `settled`: the loss of nodes has been dealt with, so that what is seen
+    /// A thread has got a hold and sees these two words, while the device has `device`. `settled`: the loss of nodes has been dealt with, so that what is seen
     /// after a crash is what remains.
     ///
     /// # Errors
@@ -51,6 +53,7 @@ impl Truth {
         who: (NodeId, usize),
         hold: Hold,
         seen: [u64; 2],
+        device: u64,
         settled: bool,
     ) -> Result<(), Violation> {
         let object = self.objects.entry(key).or_default();
@@ -64,10 +67,12 @@ impl Truth {
             return fail(format!("torn bytes {seen:x?}"));
         }
         let seen = seen[0];
+        let fell_back = object.may_fall_back && seen == device;
         let expected = seen == object.value
             || (object.may_be_new && (seen == 0 || object.born.contains(&seen)))
             || (object.is_untouched() && object.born.contains(&seen))
             || (object.crashed && object.past.contains(&seen))
+            || (fell_back && seen != 0)
             || (object.accepting && seen == 0);
         if !expected || (seen != 0 && seen <= object.removed) {
             return fail(format!("wrong bytes {seen}"));
@@ -80,11 +85,12 @@ impl Truth {
             // It was removed: what was written before must not come back.
             object.removed = object.removed.max(object.value);
         }
-        if object.crashed || seen == 0 || born {
+        if object.crashed || fell_back || seen == 0 || born {
             object.value = seen;
             object.past.retain(|&past| past <= seen);
         }
         object.crashed &= !settled;
+        object.may_fall_back &= !settled;
         object.may_be_new = object.removing > 0;
         object.holders.insert(who, hold);
         Ok(())
@@ -121,6 +127,11 @@ impl Truth {
     /// The same, at some time, or if it should turn out to be lost.
     pub fn will_accept_loss(&mut self, key: ObjectKey) {
         self.objects.entry(key).or_default().accepting = true;
+    }
+
+    /// Should the last copies be dropped before the death of their owner is known, what the device has is the object.
+    pub fn may_fall_back(&mut self, key: ObjectKey) {
+        self.objects.entry(key).or_default().may_fall_back = true;
     }
 
     /// Somebody takes the object as it is, even if it was lost.
@@ -171,7 +182,9 @@ impl Truth {
     /// The device is behind what was put before the sync began.
     pub fn sync_ends(&mut self, key: ObjectKey, wanted: u64, device: u64) -> Result<(), Violation> {
         let object = self.objects.entry(key).or_default();
-        if device < wanted && !object.crashed && !object.may_be_new && object.removed < wanted {
+        let may_be_less =
+            object.crashed || object.may_fall_back || object.may_be_new || object.removed >= wanted;
+        if device < wanted && !may_be_less {
             return Err(Violation(format!(
                 "sync of {key:?} acknowledged with {device} on the device, not {wanted}"
             )));

@@ -422,7 +422,8 @@ impl World {
         if want == Want::Manual {
             self.truth.accept_loss(key);
         }
-        self.truth.held(key, (id, place), hold, seen, settled)?;
+        let device = self.devices.get(&key).copied().unwrap_or(0);
+        self.truth.held(key, (id, place), hold, seen, device, settled)?;
         let mut value = 0;
         if hold == Hold::Exclusive {
             // Half a write: whoever reads now sees it.

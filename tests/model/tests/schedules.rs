@@ -3,7 +3,7 @@
 //! `SEEDS=n FIRST=s` runs n seeds from s on, `SEED=s` replays one with its events, `BLESS=1` writes the table of transitions anew.
 
 use kddm_model::{Action, Options, Violation, Want, World};
-use kddm_object::Hold;
+use kddm_object::{Hold, NodeId};
 
 type Transitions = kddm_model::Transitions;
 
@@ -75,6 +75,10 @@ fn run(
     if trace {
         println!("{options:#?}");
     }
+    // What one link has is far behind all else.
+    let mut node = || NodeId::new(rng.u8(1..=options.nodes)).expect("from 1 on");
+    let slow = (node(), node());
+    let slow = rng.bool().then_some(slow);
     let mut world = World::new(options);
     let mut draining = false;
     for step in 0.. {
@@ -84,8 +88,9 @@ fn run(
             actions.retain(|action| !matches!(action, Action::Start(..)));
         }
         if rng.u8(..20) > 0 {
-            let rare = |action: &Action| {
-                matches!(
+            let rare = |action: &Action| match action {
+                Action::Deliver(from, to) => slow == Some((*from, *to)),
+                _ => matches!(
                     action,
                     Action::Kill(..)
                         | Action::Expel(_)
@@ -94,7 +99,7 @@ fn run(
                         | Action::Cancel(..)
                         | Action::LinkerFails(_)
                         | Action::Repeat(_)
-                )
+                ),
             };
             if actions.iter().any(|action| !rare(action)) {
                 actions.retain(|action| !rare(action));

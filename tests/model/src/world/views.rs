@@ -211,6 +211,7 @@ impl World {
         for key in self.keys() {
             if self.options.views && self.is_owner(id, key) {
                 self.truth.will_accept_loss(key);
+                self.truth.may_fall_back(key);
             }
         }
         for thread in self.nodes.get_mut(&id).into_iter().flat_map(|node| &mut node.threads) {
