@@ -183,6 +183,10 @@ impl Core {
             .collect();
         let mut homes: Vec<NodeId> =
             view.members.iter().filter(|member| !member.leaving).map(|member| member.node).collect();
+        if homes.is_empty() {
+            // Nobody stays to whom the objects could go.
+            homes.extend(lives.keys());
+        }
         homes.sort_unstable();
         let old = std::mem::replace(&mut self.homes, homes);
         self.remember_homes(self.view, old.into_iter().collect());

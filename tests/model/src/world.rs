@@ -261,7 +261,7 @@ impl World {
                     Doing::Holding { .. } => actions.push(Action::Put(id, place)),
                 }
             }
-            if (self.evictions > 0 && !draining) || life.starving || self.is_leaving(id) {
+            if (self.evictions > 0 && !draining) || life.starving || self.moves_away(id) {
                 let unheld = life.memory.indexed().filter(|(_, _, word)| !word.held());
                 actions.extend(unheld.map(|(key, _, _)| Action::Evict(id, key)));
             }

@@ -64,6 +64,11 @@ impl World {
         self.options.views && self.membership.leaving(id)
     }
 
+    /// Whether the node is leaving, and somebody stays to whom its copies can go.
+    pub(super) fn moves_away(&self, id: NodeId) -> bool {
+        self.is_leaving(id) && self.membership.members.iter().any(|member| !member.leaving)
+    }
+
     /// Whether the cluster has done with a living node that does not know it yet.
     pub(super) fn is_fenced(&self, id: NodeId) -> bool {
         self.options.views && !self.is_member(id) && !self.membership.leased.contains(&id)
