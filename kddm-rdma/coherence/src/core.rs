@@ -1,5 +1,6 @@
 //! The core: its state, and the door through which everything enters.
 
+use crate::chain::Chain;
 use crate::collect::Kept;
 use crate::copy::{LocalCopy, Order, Purpose, Since};
 use crate::entry::Entry;
@@ -70,6 +71,8 @@ pub struct Core {
     /// What a home told us to say to lives of peers that we have not met.
     pub(crate) unmet: Vec<Unmet>,
     /// Who was told to go on keeping a slot for a dead node, because its death may need the bytes.
+    /// What follows the transactions of busy entries.
+    pub(crate) chains: Table<ObjectKey, Chain>,
     pub(crate) keepers: BTreeMap<ObjectKey, Vec<Keeper>>,
     /// The last life of each peer that we have met.
     pub(crate) met: BTreeMap<NodeId, Incarnation>,
@@ -155,6 +158,7 @@ impl Core {
             calls: BTreeMap::new(),
             starved: VecDeque::new(),
             unmet: Vec::new(),
+            chains: Table::default(),
             keepers: BTreeMap::new(),
             met: BTreeMap::new(),
             loopback: VecDeque::new(),

@@ -53,7 +53,7 @@ impl Core {
         let doubtful = self.is_doubtful(key, cx.store);
         while let Some(entry) = self.entries.get_mut(&key) {
             if matches!(entry.state, State::Busy { .. }) {
-                return;
+                return self.extend_chain(key, cx);
             }
             if doubtful && entry.state == State::Uncached {
                 entry.state = State::Lost;
@@ -332,15 +332,20 @@ impl Core {
         location: Location,
         cx: &mut Context<'_, S>,
     ) {
+        let any = self.planted(Mutant::AnyDone);
+        self.catch_up(key, seq);
         let Some(entry) = self.entries.get_mut(&key) else { return };
         let State::Busy { seq: current, work } = &entry.state else { return };
-        if *current != seq {
+        if *current != seq && !any {
             return;
         }
         let shared = |rid| State::Shared { owner: location, copies: [(from, rid)].into_iter().collect() };
         entry.state = match work {
-            Work::Grab { by, request, .. } if *by == from => {
-                State::Exclusive { owner: from, rid: request.rid }
+            Work::Grab { by, request, .. } if *by == from || any => {
+                let owner = (from, request.rid);
+                entry.state = State::Exclusive { owner: owner.0, rid: owner.1 };
+                self.next_link(key, owner);
+                return self.serve(key, cx);
             }
             Work::FirstTouch { by, request, .. } if *by == from => match request.kind {
                 RequestKind::Grab => State::Exclusive { owner: from, rid: request.rid },
@@ -361,6 +366,7 @@ impl Core {
         location: Location,
         cx: &mut Context<'_, S>,
     ) {
+        self.catch_up(key, seq);
         let Some(entry) = self.entries.get_mut(&key) else { return };
         let State::Busy { seq: current, work: Work::Share { by, request, owner, .. } } = &entry.state else {
             return;

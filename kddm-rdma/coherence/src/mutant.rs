@@ -47,12 +47,14 @@ pub enum Mutant {
     KeptBeatsDevice,
     /// A removed object may still be kept somewhere.
     NoDiscard,
+    /// Every DONE ends the transaction under way, whosever it is.
+    AnyDone,
 }
 
 impl Mutant {
     /// All of them.
     #[cfg(feature = "mutants")]
-    pub const ALL: [Mutant; 20] = [
+    pub const ALL: [Mutant; 21] = [
         Mutant::RefusedTryOwns,
         Mutant::RemoveDoesNotWait,
         Mutant::EarlyAckDropped,
@@ -73,6 +75,7 @@ impl Mutant {
         Mutant::OldestKept,
         Mutant::KeptBeatsDevice,
         Mutant::NoDiscard,
+        Mutant::AnyDone,
     ];
 }
 

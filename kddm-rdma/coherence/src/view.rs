@@ -204,6 +204,7 @@ impl Core {
         let established = view.founding;
         let mut change = Change { established, due: lives.keys().copied().collect(), ..Change::default() };
 
+        self.chains.clear();
         let mut entries: Vec<(ObjectKey, Entry)> = self.entries.drain().collect();
         entries.sort_unstable_by_key(|(key, _)| *key);
         for (key, entry) in entries {

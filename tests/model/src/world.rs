@@ -354,11 +354,7 @@ impl World {
                 if to == id {
                     return Err(Violation(format!("node {id} sent {message:?} to itself")));
                 }
-                if let (Body::Nack { rid, .. }, Some(line)) =
-                    (&message.body, self.arrivals.get_mut(&message.key))
-                {
-                    line.retain(|waiting| *waiting != (to, *rid));
-                }
+                self.note_end(id, to, &message)?;
                 let now = self.nodes[&to].incarnation;
                 if self.life(id).sessions.get(&to) == Some(&now) {
                     self.links.entry((id, to)).or_default().push_back(Item::Message(Box::new(message)));

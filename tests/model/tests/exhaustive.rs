@@ -120,6 +120,16 @@ fn views() -> Options {
 }
 
 #[test]
+fn a_chain_of_grabs() {
+    explore(Options { nodes: 3, operations: 2, wants: vec![GRAB], ..views() }, 139_158);
+}
+
+#[test]
+fn a_chain_of_grabs_that_a_get_ends() {
+    explore(Options { nodes: 3, operations: 1, ..views() }, 5_495);
+}
+
+#[test]
 fn a_node_joins() {
     explore(Options { outsiders: 1, operations: 1, ..views() }, 4_354);
 }
@@ -131,7 +141,7 @@ fn a_node_leaves_in_good_order() {
 
 #[test]
 fn a_node_is_lost_or_only_taken_for_lost() {
-    explore(Options { kills: 1, stay_dead: true, operations: 2, ..views() }, 242_549);
+    explore(Options { kills: 1, stay_dead: true, operations: 2, ..views() }, 267_895);
 }
 
 #[test]

@@ -222,20 +222,15 @@ fn every_planted_mistake_is_caught() {
     for mutant in Mutant::ALL {
         let plant = |options: &mut Options| {
             options.mutant = Some(mutant);
-            if mutant == Mutant::KeptBeatsDevice {
-                // Who keeps bytes older than the device's is rare: nothing but writers, syncs and losses.
-                let wants = vec![Want::Hold(Hold::Exclusive), Want::Hold(Hold::Exclusive), Want::Sync];
-                let objects = vec![(1, true)];
-                *options = Options {
-                    nodes: 3,
-                    threads: 2,
-                    kills: 2,
-                    wants,
-                    objects,
-                    cancels: false,
-                    ..options.clone()
-                };
-            }
+            // Who keeps old bytes is rare: nothing but writers, losses, and what makes the bytes old.
+            let (objects, old) = match mutant {
+                Mutant::KeptBeatsDevice => (vec![(1, true)], Want::Sync),
+                Mutant::NoDiscard => (options.objects[..1].to_vec(), Want::Remove),
+                _ => return,
+            };
+            let wants = vec![Want::Hold(Hold::Exclusive), Want::Hold(Hold::Exclusive), old];
+            let (nodes, threads, kills, cancels) = (3, 2, 2, false);
+            *options = Options { nodes, threads, kills, wants, objects, cancels, ..options.clone() };
         };
         let broken = |seed: u64| {
             let schedule = std::panic::AssertUnwindSafe(|| run(seed, false, plant, &mut Transitions::new()));

@@ -3,15 +3,10 @@
 use super::*;
 
 impl World {
-    /// Grabs of different nodes end in the order in which their home got them.
-    pub(super) fn note_order(
-        &mut self,
-        from: NodeId,
-        to: NodeId,
-        message: &Message,
-    ) -> Result<(), Violation> {
-        if self.options.kills > 0 || self.options.views || home(message.key) != to {
-            return Ok(());
+    /// A request comes to its home, which is to serve grabs of different nodes in this order.
+    pub(super) fn note_arrival(&mut self, from: NodeId, message: &Message) {
+        if !self.is_ordered() {
+            return;
         }
         let line = self.arrivals.entry(message.key).or_default();
         match &message.body {
@@ -19,17 +14,30 @@ impl World {
                 line.push_back((from, request.rid))
             }
             Body::Retrying { .. } => line.retain(|(node, _)| *node != from),
+            _ => {}
+        }
+    }
+
+    /// A node sends what ends a request, or the refusal of one.
+    pub(super) fn note_end(&mut self, from: NodeId, to: NodeId, message: &Message) -> Result<(), Violation> {
+        let Some(line) = self.arrivals.get_mut(&message.key) else { return Ok(()) };
+        match &message.body {
+            Body::Nack { rid, .. } => line.retain(|waiting| *waiting != (to, *rid)),
             Body::Done { .. } if line.iter().any(|(node, _)| *node == from) => {
                 let next = line.pop_front();
-                return if next.is_some_and(|(node, _)| node == from) {
-                    Ok(())
-                } else {
-                    Err(Violation(format!("{from} was granted {:?} out of turn", message.key)))
-                };
+                if next.is_none_or(|(node, _)| node != from) {
+                    return Err(Violation(format!("{from} was granted {:?} out of turn", message.key)));
+                }
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// Whether requests are asked once only.
+    fn is_ordered(&self) -> bool {
+        let Options { kills, leaves, outsiders, .. } = self.options;
+        (kills, leaves, outsiders) == (0, 0, 0)
     }
 
     pub(super) fn check_result(

@@ -99,7 +99,7 @@ impl World {
         let Some(item) = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) else { return Ok(()) };
         match item {
             Item::Message(message) => {
-                self.note_order(from, to, &message)?;
+                self.note_arrival(from, &message);
                 self.step(to, Input::Message(from, *message), taken)
             }
             Item::Up(incarnation) => {
