@@ -95,6 +95,32 @@ impl Core {
         }
     }
 
+    /// Whether another transaction follows `seq`, whose requester has an order to hand over.
+    pub(crate) fn is_followed(&self, key: ObjectKey, seq: Seq) -> bool {
+        let under_way = self.entries.get(&key).map(|entry| &entry.state);
+        let first = matches!(under_way, Some(State::Busy { seq: current, .. }) if *current == seq);
+        self.chains
+            .get(&key)
+            .is_some_and(|chain| first || chain.iter().rev().skip(1).any(|link| link.seq == seq))
+    }
+
+    /// Who was to hand over in the transaction `seq` of a chain gave its grant back. All that follow it stand in line again; the
+    /// number of its own transaction.
+    pub(crate) fn break_chain(&mut self, key: ObjectKey, seq: Seq) -> Option<Seq> {
+        let place = self.chains.get(&key)?.iter().position(|link| link.seq == seq)?;
+        if let Some(before) = place.checked_sub(1) {
+            let before = self.chains.get(&key)?[before].seq;
+            self.catch_up(key, before);
+        }
+        let chain = self.chains.remove(&key)?;
+        let entry = self.entries.get_mut(&key)?;
+        entry.queue.insert_many(0, chain.into_iter().map(|link| Pending::Request(link.by, link.request)));
+        match entry.state {
+            State::Busy { seq, .. } => Some(seq),
+            _ => None,
+        }
+    }
+
     /// `owner` has the object; the next transaction of the chain is the entry's now, if there is one.
     pub(crate) fn next_link(&mut self, key: ObjectKey, owner: (NodeId, Rid)) {
         let Some(chain) = self.chains.get_mut(&key) else { return };

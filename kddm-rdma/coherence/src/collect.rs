@@ -6,7 +6,7 @@ use crate::entry::{Copies, Pending, State, Work};
 use crate::mutant::Mutant;
 use crate::revoke::take_mode;
 use crate::{Body, Effect, Keep, LinkerCall, LinkerReply, Nack, Request, Store};
-use kddm_object::{Durability, Location, NodeId, NodeSet, ObjectKey, Rid, Seq};
+use kddm_object::{Durability, Location, NodeId, ObjectKey, Rid, Seq};
 use smallvec::SmallVec;
 
 /// What a collection is for.
@@ -59,12 +59,14 @@ impl Core {
         then: Then,
         cx: &mut Context<'_, S>,
     ) {
-        let mut due: NodeSet =
-            copies.iter().map(|(node, _)| *node).filter(|&node| self.is_reachable(node)).collect();
+        let mut due: Copies = copies.iter().copied().filter(|(node, _)| self.is_reachable(*node)).collect();
         if matches!(then, Then::Remove(..)) && self.planted(Mutant::RemoveDoesNotWait) {
-            due = NodeSet::EMPTY;
+            due.clear();
         }
         let keep = then != Then::Purge;
+        if matches!(then, Then::Salvage(..)) {
+            self.let_ask_anew(key, copies, cx);
+        }
         let seq = self.start(key, Work::Collect { due, kept: SmallVec::new(), then });
         let (requester, life) = (self.config.me, self.config.incarnation);
         for &(node, after) in copies {
@@ -89,7 +91,8 @@ impl Core {
         if *current != seq {
             return false;
         }
-        if due.remove(of) {
+        if let Some(place) = due.iter().position(|(node, _)| *node == of) {
+            due.remove(place);
             if let Some(slot) = slot.filter(|slot| slot.location.node == of) {
                 kept.push((of, slot));
             }
@@ -148,7 +151,7 @@ impl Core {
             // Should a node die later, what somebody still keeps for a READ that is long over must not be taken for the object.
             let newest = kept.iter().max_by(|a, b| later(a.1.since, b.1.since)).map(|(node, _)| *node);
             let then = Then::Discard(by, rid, newest);
-            let due = self.everyone().into_iter().filter(|node| Some(*node) != newest).collect();
+            let due: Vec<NodeId> = self.everyone().into_iter().filter(|node| Some(*node) != newest).collect();
             self.ask_to_discard(key, seq, due, kept, then, cx);
         } else {
             self.removed(by, key, rid, seq, &kept, LinkerReply::Ok, cx);
@@ -159,14 +162,15 @@ impl Core {
         &mut self,
         key: ObjectKey,
         seq: Seq,
-        due: NodeSet,
+        asked: impl IntoIterator<Item = NodeId>,
         kept: KeptCopies,
         then: Then,
         cx: &mut Context<'_, S>,
     ) {
-        let due: NodeSet = due.iter().filter(|&node| self.is_reachable(node)).collect();
-        self.set_state(key, State::Busy { seq, work: Work::Collect { due, kept, then } }, cx);
-        for node in due.iter() {
+        let asked = asked.into_iter().filter(|&node| self.is_reachable(node));
+        let due: Copies = asked.map(|node| (node, Rid(0))).collect();
+        self.set_state(key, State::Busy { seq, work: Work::Collect { due: due.clone(), kept, then } }, cx);
+        for (node, _) in due {
             self.send(node, key, Body::Discard { seq }, cx);
         }
         self.try_collected(key, cx);
@@ -182,14 +186,7 @@ impl Core {
         cx: &mut Context<'_, S>,
     ) {
         match newest {
-            Some(node) => self.ask_to_discard(
-                key,
-                seq,
-                [node].into_iter().collect(),
-                kept,
-                Then::Discard(by, rid, None),
-                cx,
-            ),
+            Some(node) => self.ask_to_discard(key, seq, [node], kept, Then::Discard(by, rid, None), cx),
             None => self.removed(by, key, rid, seq, &[], LinkerReply::Ok, cx),
         }
     }

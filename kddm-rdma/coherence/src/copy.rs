@@ -4,6 +4,7 @@
 //! mode the copy has and who holds it.
 
 use crate::core::{Context, Core, swap};
+use crate::error::ENOMEM;
 use crate::home::kind_of;
 use crate::mutant::Mutant;
 use crate::{Asked, Body, Effect, OpError, OpId, ReadToken, RecallKind, Request, RequestKind, Source, Store};
@@ -435,16 +436,15 @@ impl Core {
         self.send(home, key, Body::Request(request), cx);
     }
 
-    /// No slot can be had: whoever waits for one is refused, but for what was granted already, which goes on waiting.
+    /// No slot can be had: whoever waits for one is refused.
     pub(crate) fn out_of_memory<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
-        const ENOMEM: i32 = 12;
         let Some(place) = self.starved.iter().position(|&starved| starved == key) else { return };
         if self.request_mut(key).is_some_and(|request| matches!(request.data, Data::Unlanded(_))) {
-            return;
+            return self.give_up_grant(key, cx);
         }
         self.starved.remove(place);
-        if self.is_filling(key) {
-            self.linker_done(key, crate::LinkerReply::Failed(ENOMEM), cx);
+        if self.fill_waits(key) {
+            self.fill_ended(key, crate::LinkerReply::Failed(ENOMEM), cx);
         } else if let Some(copy) =
             self.copies.get_mut(&key).filter(|copy| copy.request.is_none() && !copy.waiters.is_empty())
         {

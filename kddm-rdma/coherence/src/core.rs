@@ -273,6 +273,11 @@ impl Core {
         !self.starved.is_empty()
     }
 
+    /// Whether one of this object does.
+    pub fn is_starved(&self, key: ObjectKey) -> bool {
+        self.starved.contains(&key)
+    }
+
     fn begin<S: Store>(&mut self, operation: Operation, cx: &mut Context<'_, S>) {
         let Operation { op, key, asked } = operation;
         let refused = if self.views.is_expelled() {

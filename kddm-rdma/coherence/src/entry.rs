@@ -50,8 +50,8 @@ pub(crate) enum Work {
     FirstTouch { by: NodeId, request: Request, lost: bool },
     /// The linker fills the home's slot.
     Fill { by: NodeId, request: Request, started: bool },
-    /// The home collects all copies.
-    Collect { due: NodeSet, kept: KeptCopies, then: Then },
+    /// The home collects all copies. `due`: whose ACK is not in, each with its request that our INV follows.
+    Collect { due: Copies, kept: KeptCopies, then: Then },
     /// The naming moves from `owner` to the home.
     Drain { owner: Location, copies: Copies, due: NodeSet },
     /// The linker removes the object. The newest bytes are kept until it has.

@@ -33,3 +33,6 @@ pub enum OpError {
     #[error("the node's arena is full of objects in use; give it more memory (arena size in cluster.toml)")]
     NoMemory,
 }
+
+/// What other nodes hear of [`OpError::NoMemory`] at an object's home, as of a failure of its device.
+pub(crate) const ENOMEM: i32 = 12;

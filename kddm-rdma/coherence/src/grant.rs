@@ -197,22 +197,23 @@ impl Core {
     /// NACK from the home.
     pub(crate) fn refused<S: Store>(&mut self, key: ObjectKey, rid: Rid, why: Nack, cx: &mut Context<'_, S>) {
         let error = match why {
-            Nack::Absent => OpError::Absent,
-            Nack::WouldBlock => OpError::WouldBlock,
-            Nack::NoSet => OpError::NoSet(key.set),
-            Nack::Device(errno) => OpError::Device(errno),
-            Nack::Lost => OpError::Lost,
-            Nack::Peer(node) => OpError::PeerLost(node),
+            Nack::Absent => Some(OpError::Absent),
+            Nack::WouldBlock => Some(OpError::WouldBlock),
+            Nack::NoSet => Some(OpError::NoSet(key.set)),
+            Nack::Device(errno) => Some(OpError::Device(errno)),
+            Nack::Lost => Some(OpError::Lost),
+            Nack::Peer(node) => Some(OpError::PeerLost(node)),
+            Nack::Again => None,
         };
         if rid == Rid(0) {
             self.end_evicting(key, cx);
-        } else if self.calls.contains_key(&rid) {
+        } else if let (true, Some(error)) = (self.calls.contains_key(&rid), error) {
             self.finished(rid, Err(error), cx);
         } else if self
             .request_mut(key)
             .is_some_and(|request| request.rid == rid && request.data == Data::Awaited)
         {
-            self.end_request(key, Some(error), cx);
+            self.end_request(key, error, cx);
         }
     }
 
@@ -312,6 +313,21 @@ impl Core {
             let source = request.source.unwrap_or(home);
             self.end_request(key, Some(OpError::PeerLost(source)), cx);
         }
+    }
+
+    /// There is no slot for what was granted, and will be none: the waiter is refused, and the others go on without us.
+    pub(crate) fn give_up_grant<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let Some(request) = self.request_mut(key) else { return };
+        if !request.acks_due.is_empty() {
+            // Who has yet to drop its copy may be the one that keeps the bytes.
+            return;
+        }
+        // The home waits for us, and has the bytes looked for where they were.
+        let told = request.retry.or(request.tell_home.then_some(request.seq));
+        if let (Some(seq), Some((home, _))) = (told, self.home_of(key, cx.store)) {
+            self.send(home, key, Body::Retrying { rid: Rid(0), seq }, cx);
+        }
+        self.end_request(key, Some(OpError::NoMemory), cx);
     }
 
     /// The request is over without a grant: with an error its waiter hears of it; whoever waits then asks anew.

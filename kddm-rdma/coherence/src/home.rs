@@ -1,7 +1,7 @@
 //! The home's side: what it does with requests, and with the answers of those whom it sent for.
 
 use crate::copy::LocalCopy;
-use crate::core::{Context, Core, set_mode};
+use crate::core::{Context, Core, set_mode, swap};
 use crate::entry::{Before, Copies, Pending, State, Work};
 use crate::mutant::Mutant;
 use crate::{Body, Effect, LinkerCall, LinkerReply, Nack, RecallKind, Request, RequestKind, Source, Store};
@@ -247,6 +247,12 @@ impl Core {
         }
     }
 
+    /// Whether a fill waits for a slot: the linker has not been called.
+    pub(crate) fn fill_waits(&self, key: ObjectKey) -> bool {
+        let state = self.entries.get(&key).map(|entry| &entry.state);
+        matches!(state, Some(State::Busy { work: Work::Fill { started: false, .. }, .. }))
+    }
+
     pub(crate) fn is_filling(&self, key: ObjectKey) -> bool {
         let state = self.entries.get(&key).map(|entry| &entry.state);
         matches!(state, Some(State::Busy { work: Work::Fill { .. }, .. }))
@@ -268,19 +274,28 @@ impl Core {
             self.sync_done(key, reply, cx);
             return;
         }
-        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let Some(entry) = self.entries.get(&key) else { return };
         match &entry.state {
-            State::Busy { work: Work::Fill { by, request, .. }, .. } => {
-                let (by, request) = (*by, request.clone());
-                entry.state = State::Uncached;
-                self.filled(by, key, request, reply, cx);
-            }
+            State::Busy { work: Work::Fill { started: true, .. }, .. } => self.fill_ended(key, reply, cx),
             State::Busy { seq, work: Work::Device { by, rid, kept } } => {
                 let (seq, by, rid, kept) = (*seq, *by, *rid, kept.clone());
                 self.removed(by, key, rid, seq, &kept, reply, cx);
             }
             _ => {}
         }
+    }
+
+    pub(crate) fn fill_ended<S: Store>(
+        &mut self,
+        key: ObjectKey,
+        reply: LinkerReply,
+        cx: &mut Context<'_, S>,
+    ) {
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let State::Busy { work: Work::Fill { by, request, .. }, .. } = &entry.state else { return };
+        let (by, request) = (*by, request.clone());
+        entry.state = State::Uncached;
+        self.filled(by, key, request, reply, cx);
     }
 
     fn filled<S: Store>(
@@ -291,7 +306,11 @@ impl Core {
         reply: LinkerReply,
         cx: &mut Context<'_, S>,
     ) {
+        let me = self.config.me;
+        let try_only = request.try_only && request.kind == RequestKind::Grab && by != me;
         let why = match reply {
+            // Others have joined the line here. What the linker may have made for the try, nobody has seen yet.
+            LinkerReply::Ok if try_only && !self.is_unused_here(me, key, cx.store) => Some(Nack::WouldBlock),
             LinkerReply::Ok => None,
             LinkerReply::Absent => Some(Nack::Absent),
             LinkerReply::Failed(errno) => Some(Nack::Device(errno)),
@@ -299,6 +318,8 @@ impl Core {
         let slot = self.copies.get(&key).and_then(|copy| copy.slot);
         match (why, slot) {
             (None, Some(slot)) => {
+                // No hit of a thread here may come between this and the try's turn.
+                swap(cx.store, slot, |word| Some(word.with_revoke(word.revoke() || try_only)));
                 set_mode(key, slot, Mode::Shared, cx);
                 let owner = self.location(slot, cx.store);
                 if let Some(copy) = self.copies.get_mut(&key) {
@@ -382,7 +403,7 @@ impl Core {
         self.serve(key, cx);
     }
 
-    /// The owner refused a try: everything is as before.
+    /// The owner refused a try: everything is as before. Or who was to hand over in a chain has given its grant back.
     pub(crate) fn home_refused<S: Store>(
         &mut self,
         from: NodeId,
@@ -390,6 +411,9 @@ impl Core {
         seq: Seq,
         cx: &mut Context<'_, S>,
     ) {
+        if let Some(given_back) = self.break_chain(key, seq) {
+            return self.home_retrying(from, key, Rid(0), given_back, cx);
+        }
         let Some(entry) = self.entries.get_mut(&key) else { return };
         let State::Busy { seq: current, work } = &entry.state else { return };
         let (by, rid, owner) = match work {

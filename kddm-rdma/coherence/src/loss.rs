@@ -157,8 +157,8 @@ impl Core {
                         let others: Copies = copies.iter().copied().filter(|(node, _)| *node != by).collect();
                         self.send(by, key, Body::Ack { seq, of: lost, retained: None, since: seq }, cx);
                         // And who waits for a HAND of the dead, and parks our INV behind it, must not wait for that.
-                        for (node, rid) in others.into_iter().filter(|_| giver == lost) {
-                            self.send(node, key, Body::Nack { rid, why: Nack::Peer(lost) }, cx);
+                        if giver == lost {
+                            self.let_ask_anew(key, &others, cx);
                         }
                     }
                 }
@@ -166,7 +166,8 @@ impl Core {
                 | Work::Share { by, request, owner: (owner, _), retry }
                     if *owner == lost =>
                 {
-                    if *by == lost {
+                    // Of a requester that died before, nobody answers RETRY.
+                    if *by == lost || *by != self.config.me && !self.up.contains_key(by) {
                         self.collect(key, &everybody, Then::Salvage(None, None), cx);
                     } else {
                         *retry = true;
@@ -197,13 +198,15 @@ impl Core {
                     }
                 }
                 Work::Collect { due, kept, then } => {
-                    due.remove(lost);
+                    due.retain(|(node, _)| *node != lost);
                     kept.retain(|(node, _)| *node != lost);
+                    let waiting = due.clone();
                     match then {
                         Then::Salvage(request, _) => *request = request.take().filter(|(by, _)| *by != lost),
                         Then::Remove(by, rid) if *by == lost => (*by, *rid) = (self.config.me, Rid(0)),
                         Then::Remove(..) | Then::Discard(..) | Then::Purge => {}
                     }
+                    self.let_ask_anew(key, &waiting, cx);
                     self.try_collected(key, cx);
                 }
                 Work::Drain { owner, copies, .. } if owner.node == lost => {
@@ -221,6 +224,13 @@ impl Core {
         self.pump(key, cx);
     }
 
+    /// Who parks our INV behind a HAND that may have died with its giver must not wait for that.
+    pub(crate) fn let_ask_anew<S>(&mut self, key: ObjectKey, copies: &Copies, cx: &mut Context<'_, S>) {
+        for &(node, rid) in copies.iter().filter(|(_, rid)| *rid != Rid(0)) {
+            self.send(node, key, Body::Nack { rid, why: Nack::Again }, cx);
+        }
+    }
+
     /// RETRYING: the requester has nothing of the transaction `seq`. With `rid` it still wants the object.
     pub(crate) fn home_retrying<S: Store>(
         &mut self,
@@ -230,6 +240,11 @@ impl Core {
         seq: Seq,
         cx: &mut Context<'_, S>,
     ) {
+        if self.is_followed(key, seq) {
+            // It has, or will have, an order to hand over, and says then that it cannot.
+            return;
+        }
+        self.catch_up(key, seq);
         let Some(entry) = self.entries.get(&key) else { return };
         let State::Busy { seq: current, work } = &entry.state else { return };
         if *current != seq {

@@ -95,6 +95,8 @@ pub enum Nack {
     Lost,
     /// A node that the request needs is not there.
     Peer(NodeId),
+    /// Its hand-over may have died with the giver: ask anew.
+    Again,
 }
 
 /// What the home of an earlier view knew of an object without any copy that survived.

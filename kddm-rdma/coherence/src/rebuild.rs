@@ -193,7 +193,7 @@ impl Core {
             (None, None, None) => (None, self.without_bytes(key, knew, cx)),
         };
         if !busy {
-            let keepers: NodeSet =
+            let keepers: Vec<NodeId> =
                 reports.iter().filter(|report| report.kept.is_some()).map(|report| report.node).collect();
             if state == State::Uncached && !keepers.is_empty() && !self.is_durable(key, cx.store) {
                 // What they keep is of a removed object. Should this home die, it must not be taken for the next one.

@@ -1,8 +1,8 @@
 //! The holder's side: what the home orders is parked until our own request and holds allow it, then done.
 
 use crate::collect::Kept;
-use crate::copy::{Data, LocalCopy, Order, Parked, Retained, later};
-use crate::core::{Context, Core, set_mode, swap};
+use crate::copy::{LocalCopy, Order, Parked, Retained, later};
+use crate::core::{Context, Core, Loss, set_mode, swap};
 use crate::mutant::Mutant;
 use crate::{Body, Effect, RecallKind, Source, Store};
 use kddm_object::{Incarnation, Mode, NodeId, ObjectKey, Rid, Seq, SlotId, ViewId};
@@ -41,15 +41,8 @@ impl Core {
         let copy = self.copies.entry(key).or_default();
         let followed = copy.request.as_ref().filter(|request| request.rid == after);
         let wait = followed.is_some() && !no_rule;
-        // The home looks for what a dead node left. Our HAND may have died with it: we ask anew, after this.
-        let orphaned = matches!(order, Order::Invalidate { keep: true, .. })
-            && followed.is_some_and(|request| request.data == Data::Awaited);
         copy.parked = Some(Parked { wait, order });
-        if orphaned {
-            self.end_request(key, None, cx);
-        } else {
-            self.pump(key, cx);
-        }
+        self.pump(key, cx);
     }
 
     /// Executes the parked order, which no longer waits for a request. False if a hold stands against it.
@@ -59,6 +52,9 @@ impl Core {
         let order = parked.order.clone();
         let done = match order {
             Order::Invalidate { seq, to, keep } => self.execute_invalidate(key, seq, to, keep, cx),
+            Order::Recall { seq, .. } if !self.has_valid(key, cx.store) => {
+                self.cannot_hand_over(key, seq, cx)
+            }
             Order::Recall { seq, kind: RecallKind::Share, to, rid } => self.share(key, seq, to, rid, cx),
             Order::Recall { seq, kind: RecallKind::Yield, to, rid } => self.yield_to(key, seq, to, rid, cx),
             Order::Drain { seq } => {
@@ -124,6 +120,18 @@ impl Core {
         }
         let (retained, since) = kept.map_or((None, seq), |kept| (Some(kept.location), kept.since.1));
         self.send_to_life(to, key, Body::Ack { seq, of: self.config.me, retained, since }, cx);
+        true
+    }
+
+    fn has_valid<S: Store>(&self, key: ObjectKey, store: &S) -> bool {
+        self.copies.get(&key).is_some_and(|copy| copy.mode(store) != Mode::None)
+    }
+
+    /// We gave back what we were to hand over: the home has to know that this order, too, is done with.
+    fn cannot_hand_over<S: Store>(&mut self, key: ObjectKey, seq: Seq, cx: &mut Context<'_, S>) -> bool {
+        if let Some((home, _)) = self.home_of(key, cx.store).filter(|_| self.config.loss == Loss::Agreed) {
+            self.send(home, key, Body::Refused { seq }, cx);
+        }
         true
     }
 

@@ -4,6 +4,7 @@
 use crate::copy::{Purpose, Waiter};
 use crate::core::{Call, Context, Core, swap};
 use crate::entry::State;
+use crate::error::ENOMEM;
 use crate::{Body, Effect, LinkerReply, Nack, OpError, OpId, Request, RequestKind, Store};
 use kddm_object::{FirstTouch, Hold, Mode, NodeId, ObjectKey, Rid, SlotId};
 
@@ -112,6 +113,7 @@ impl Core {
             OpError::Absent => None,
             OpError::Device(errno) => Some(Nack::Device(errno)),
             OpError::PeerLost(node) => Some(Nack::Peer(node)),
+            OpError::NoMemory => Some(Nack::Device(ENOMEM)),
             _ => Some(Nack::Lost),
         };
         self.answer_syncs(key, failure, cx);

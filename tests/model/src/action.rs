@@ -44,6 +44,8 @@ pub enum Action {
     LinkerFails(usize),
     /// The node wants the copy's slot back.
     Evict(NodeId, ObjectKey),
+    /// The node will find no slot for the object.
+    OutOfMemory(NodeId, ObjectKey),
     /// The node's process dies; so many of its messages still arrive at each peer.
     Kill(NodeId, usize),
     /// It starts again.

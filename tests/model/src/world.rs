@@ -42,6 +42,8 @@ pub struct Options {
     pub evictions: usize,
     /// READs may start over, so often.
     pub repeats: usize,
+    /// A node may find that there will be no slot.
+    pub shortage: bool,
     /// Waiting threads may give up.
     pub cancels: bool,
     /// Views are agreed upon; else each node deals alone with the loss of others.
@@ -73,6 +75,7 @@ impl Default for Options {
             device_fails: false,
             evictions: 0,
             repeats: 0,
+            shortage: false,
             cancels: false,
             views: false,
             outsiders: 0,
@@ -261,9 +264,15 @@ impl World {
                     Doing::Holding { .. } => actions.push(Action::Put(id, place)),
                 }
             }
-            if (self.evictions > 0 && !draining) || life.starving || self.moves_away(id) {
+            // In the end nobody looks for room any more.
+            let looks = life.starving && !(draining && self.options.shortage);
+            if (self.evictions > 0 && !draining) || looks || self.moves_away(id) {
                 let unheld = life.memory.indexed().filter(|(_, _, word)| !word.held());
                 actions.extend(unheld.map(|(key, _, _)| Action::Evict(id, key)));
+            }
+            if self.options.shortage {
+                let starved = self.keys().into_iter().filter(|&key| life.core.is_starved(key));
+                actions.extend(starved.map(|key| Action::OutOfMemory(id, key)));
             }
             let may_die = self.options.views || self.may_die(id);
             if self.kills > 0 && !draining && may_die {
@@ -308,6 +317,7 @@ impl World {
                 self.evictions = self.evictions.saturating_sub(1);
                 self.step(node, Input::Evict(key), taken)?;
             }
+            Action::OutOfMemory(node, key) => self.step(node, Input::OutOfMemory(key), taken)?,
             Action::Kill(node, kept) => self.kill(node, kept),
             Action::Restart(node) => self.restart(node),
             _ => self.change_view(action, taken)?,

@@ -28,11 +28,18 @@ fn options(rng: &mut fastrand::Rng) -> Options {
     wants.truncate(rng.usize(1..=wants.len()));
     wants.extend([Want::Hold(Hold::Shared), Want::Hold(Hold::Exclusive)]);
     let objects = (0..rng.usize(1..=3)).map(|_| (rng.u8(1..=nodes), rng.bool())).collect::<Vec<_>>();
+    let shortage = rng.u8(..4) == 0;
     let options = Options {
         nodes,
         threads: rng.usize(1..=3),
         operations: rng.usize(2..=12),
-        slots: if rng.bool() { objects.len() + 4 } else { 16 },
+        slots: if shortage {
+            rng.usize(1..=objects.len() + 2)
+        } else if rng.bool() {
+            objects.len() + 4
+        } else {
+            16
+        },
         objects,
         inline: rng.bool(),
         wants,
@@ -41,6 +48,7 @@ fn options(rng: &mut fastrand::Rng) -> Options {
         evictions: if rng.bool() { 10 } else { 0 },
         repeats: 3,
         cancels: rng.u8(..4) == 0,
+        shortage,
         ..Options::default()
     };
     if nodes > 1 && rng.bool() { with_views(options, rng) } else { options }
@@ -51,7 +59,8 @@ fn with_views(options: Options, rng: &mut fastrand::Rng) -> Options {
     let mut options = Options { views: true, kills: rng.usize(0..=2), ..options };
     if rng.bool() {
         options.outsiders = rng.u8(0..options.nodes);
-        options.leaves = rng.usize(0..=1);
+        // Who leaves needs room on the others.
+        options.leaves = if options.shortage { 0 } else { rng.usize(0..=1) };
     }
     for object in &mut options.objects {
         // The home of a fixed one may not leave: its objects would be out of reach.
@@ -82,6 +91,8 @@ fn run(
     let mut world = World::new(options);
     let mut draining = false;
     for step in 0.. {
+        // Nodes that are all full may ask each other for room as long as somebody looks for it.
+        draining |= step > 5_000;
         let mut actions = world.actions(draining);
         // Work that is under way is more likely to go on than new work to come.
         if rng.u8(..3) > 0 && actions.iter().any(|action| !matches!(action, Action::Start(..))) {
@@ -99,6 +110,7 @@ fn run(
                         | Action::Cancel(..)
                         | Action::LinkerFails(_)
                         | Action::Repeat(_)
+                        | Action::OutOfMemory(..)
                 ),
             };
             if actions.iter().any(|action| !rare(action)) {

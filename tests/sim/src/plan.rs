@@ -134,7 +134,7 @@ impl Plan {
             (1..=rng.u8(1..=5)).map(|id| NodeId::new(id).expect("1 to 5 are node ids")).collect();
         let objects = objects(rng, &members);
         let tight = rng.u8(0..4) == 0;
-        let arena = if tight { tight_arena(rng, &objects, members.len() == 1) } else { 8 << 20 };
+        let arena = if tight { tight_arena(rng, &objects) } else { 8 << 20 };
         let most = [5, 50, 500, 5000][rng.usize(0..4)];
         let mut deeds = DEEDS.to_vec();
         rng.shuffle(&mut deeds);
@@ -177,10 +177,9 @@ impl Plan {
         self.network.most_delay
     }
 
-    /// Whether nothing is in the way of an orderly line: no fault, no shortage, and no request of which programs do not hear. A
-    /// get that meets a remove on its way asks anew, at the end of the line.
+    /// Whether nothing is in the way of an orderly line: no fault, no shortage, and no request of which programs do not hear.
     pub fn is_fair(&self) -> bool {
-        let silent = |deed: &Deed| matches!(deed, Deed::Prefetch | Deed::Cancel | Deed::Flush | Deed::Remove);
+        let silent = |deed: &Deed| matches!(deed, Deed::Prefetch | Deed::Cancel | Deed::Flush);
         let silent = self.deeds.iter().any(silent);
         self.faults == Faults::default() && !self.tight && !silent
     }
@@ -191,10 +190,9 @@ impl Plan {
     }
 }
 
-/// As much as is needed if one node has all volatile objects, which cannot leave, and holds its threads' worth of others. A node
-/// that is alone may have less: its programs are told that there is no memory. (With others, a grant that finds no place to
-/// land would keep the object from them.)
-fn tight_arena(rng: &mut Rng, objects: &[ObjectKey], alone: bool) -> usize {
+/// At most as much as is needed if one node has all volatile objects, which cannot leave, and holds its threads' worth of others;
+/// often less: then programs are told that there is no memory.
+fn tight_arena(rng: &mut Rng, objects: &[ObjectKey]) -> usize {
     let mut slots: BTreeMap<u32, usize> = BTreeMap::new();
     for key in objects {
         let size = crate::sets::policy(key.set).map_or(0, |policy| policy.object_size);
@@ -204,7 +202,7 @@ fn tight_arena(rng: &mut Rng, objects: &[ObjectKey], alone: bool) -> usize {
     }
     let slabs: usize =
         slots.iter().map(|(&class, &slots)| (slots * class as usize).div_ceil(SLAB_MIN) + 1).sum();
-    let less = if alone { rng.usize(0..=slabs) } else { 0 };
+    let less = if rng.bool() { rng.usize(0..=slabs) } else { 0 };
     // The registry's objects have their place, too.
     (slabs + 2 - less).max(2) * SLAB_MIN
 }

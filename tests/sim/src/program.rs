@@ -243,10 +243,6 @@ impl Program {
                 (way.touch == Touch::Refuse, "found nothing", Ended::FoundNoBytes)
             }
             OpError::Absent => (way.touch == Touch::Refuse, "found nothing", Ended::FoundNothing),
-            // A home that had begun to fill the object from its device has made it, though nobody got it.
-            OpError::WouldBlock if crate::sets::is_stored(key.set) => {
-                (way.try_only, "try refused", Ended::Failed)
-            }
             OpError::WouldBlock => (way.try_only, "try refused", Ended::Refused),
             OpError::Lost => (troubled || plan.loses_nodes(), "told: lost", Ended::FoundLost),
             OpError::PeerLost(_) => (troubled, "told: peer lost", Ended::Failed),

@@ -217,6 +217,7 @@ pub(super) mod why {
     pub(crate) const DEVICE: u8 = 4;
     pub(crate) const LOST: u8 = 5;
     pub(crate) const PEER: u8 = 6;
+    pub(crate) const AGAIN: u8 = 7;
 }
 
 /// The flags of a REQ.

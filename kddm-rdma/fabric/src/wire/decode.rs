@@ -223,6 +223,7 @@ fn nack(bytes: Bytes<'_>) -> Result<Body, WireError> {
         why::DEVICE => Nack::Device(raw.errno.get()),
         why::LOST => Nack::Lost,
         why::PEER => Nack::Peer(bytes.node("node", raw.node)?),
+        why::AGAIN => Nack::Again,
         other => return Err(bytes.wrong("why", u64::from(other))),
     };
     Ok(Body::Nack { rid: Rid(raw.rid.get()), why })

@@ -207,5 +207,6 @@ fn reason(nack: Nack) -> (u8, u8, i32) {
         Nack::Device(errno) => (why::DEVICE, 0, errno),
         Nack::Lost => (why::LOST, 0, 0),
         Nack::Peer(node) => (why::PEER, node.get(), 0),
+        Nack::Again => (why::AGAIN, 0, 0),
     }
 }

@@ -37,7 +37,7 @@ fn source() -> impl Strategy<Value = Source> {
 
 fn nack() -> impl Strategy<Value = Nack> {
     prop_oneof![
-        select(vec![Nack::Absent, Nack::WouldBlock, Nack::NoSet, Nack::Lost]),
+        select(vec![Nack::Absent, Nack::WouldBlock, Nack::NoSet, Nack::Lost, Nack::Again]),
         any::<i32>().prop_map(Nack::Device),
         node().prop_map(Nack::Peer),
     ]

@@ -53,6 +53,7 @@ impl World {
             Ok(slot) => slot.is_some() == hold.is_some(),
             Err(OpError::WouldBlock) => matches!(want, Want::Try(_)),
             Err(OpError::Absent) => matches!(want, Want::Existing(_)),
+            Err(OpError::Device(12) | OpError::NoMemory) => self.options.shortage,
             Err(OpError::Device(_)) => self.options.device_fails,
             Err(OpError::PeerLost(_) | OpError::Lost | OpError::NoHome(_) | OpError::Expelled) => crashes,
             Err(_) => false,

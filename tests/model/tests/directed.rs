@@ -1,0 +1,265 @@
+//! Schedules that went wrong once, told step by step: each is a line of messages that random schedules meet too rarely.
+
+use kddm_coherence::{
+    Asked, Body, Config, Core, Effect, Input, LinkerCall, LinkerReply, Loss, Message, OpError, OpId,
+    Operation, ReadToken, Store,
+};
+use kddm_model::Memory;
+use kddm_object::{FirstTouch, Hold, Incarnation, NodeId, ObjectKey, SetId, SlotId};
+use std::collections::{BTreeMap, VecDeque};
+
+type Ended = Result<Option<SlotId>, OpError>;
+
+/// Some nodes whose messages arrive when the test says so.
+struct Bench {
+    nodes: BTreeMap<NodeId, (Core, Memory)>,
+    links: BTreeMap<(NodeId, NodeId), VecDeque<Message>>,
+    reads: Vec<(NodeId, ReadToken)>,
+    calls: Vec<(NodeId, ObjectKey, LinkerCall)>,
+    ended: BTreeMap<OpId, Ended>,
+}
+
+fn n(id: u8) -> NodeId {
+    NodeId::new(id).unwrap()
+}
+
+/// An object with its home on node 1.
+fn object(durable: bool, number: u32) -> ObjectKey {
+    ObjectKey::new(SetId::from_parts(u8::from(durable), 1 << 24, 0), number)
+}
+
+fn hold(hold: Hold) -> Asked {
+    Asked::Hold { hold, first_touch: FirstTouch::Make, try_only: false, reserve: false }
+}
+
+impl Bench {
+    fn new(nodes: u8, slots: usize, reserved: usize) -> Bench {
+        let members: Vec<NodeId> = (1..=nodes).map(n).collect();
+        let mut bench = Bench {
+            nodes: BTreeMap::new(),
+            links: BTreeMap::new(),
+            reads: Vec::new(),
+            calls: Vec::new(),
+            ended: BTreeMap::new(),
+        };
+        for &me in &members {
+            let core = Core::new(Config {
+                me,
+                incarnation: Incarnation(1),
+                members: members.clone(),
+                loss: Loss::Local,
+                inline_max: 256,
+                unsound_keep_copies: false,
+                #[cfg(feature = "mutants")]
+                mutant: None,
+            });
+            bench.nodes.insert(me, (core, Memory::new(slots, reserved, Incarnation(1))));
+        }
+        for &me in &members {
+            members.iter().filter(|&&peer| peer != me).for_each(|&peer| bench.meet(me, peer));
+        }
+        bench
+    }
+
+    fn meet(&mut self, me: NodeId, peer: NodeId) {
+        self.input(me, Input::PeerUp(peer, Incarnation(1)));
+    }
+
+    fn input(&mut self, id: NodeId, input: Input) {
+        let (core, memory) = self.nodes.get_mut(&id).expect("a node of the bench");
+        let mut effects = Vec::new();
+        core.step(input, memory, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Send(to, message) => self.links.entry((id, to)).or_default().push_back(message),
+                Effect::Read { token, .. } => self.reads.push((id, token)),
+                Effect::Linker(key, LinkerCall::FirstTouch { slot }) => {
+                    self.nodes.get_mut(&id).unwrap().1.clear(slot, 16);
+                    self.input(id, Input::LinkerDone(key, LinkerReply::Ok));
+                }
+                Effect::Linker(key, call) => self.calls.push((id, key, call)),
+                Effect::Complete(op, result) => assert_eq!(self.ended.insert(op, result), None),
+                Effect::NeedMemory(_) | Effect::Changed(..) => {}
+            }
+        }
+    }
+
+    fn begin(&mut self, id: NodeId, op: u64, key: ObjectKey, asked: Asked) {
+        self.input(id, Input::Begin(Operation { op: OpId(op), key, asked }));
+    }
+
+    /// The next message from the first to the second arrives.
+    fn deliver(&mut self, from: NodeId, to: NodeId) {
+        let message =
+            self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front).expect("something is there");
+        self.input(to, Input::Message(from, message));
+    }
+
+    /// Everything arrives, but for what goes over `held`.
+    fn settle_but(&mut self, held: Option<(NodeId, NodeId)>) {
+        let next = |bench: &Bench| {
+            let mut full = bench.links.iter().filter(|(link, line)| Some(**link) != held && !line.is_empty());
+            full.next().map(|(&link, _)| link)
+        };
+        loop {
+            while let Some((from, to)) = next(self) {
+                self.deliver(from, to);
+            }
+            let Some((id, token)) = self.reads.pop() else { return };
+            self.input(id, Input::ReadDone(token, true));
+        }
+    }
+
+    fn settle(&mut self) {
+        self.settle_but(None);
+    }
+
+    /// Ends the hold that `op` got.
+    fn put(&mut self, id: NodeId, op: u64, key: ObjectKey, hold: Hold) {
+        let Some(Ok(Some(slot))) = self.ended.remove(&OpId(op)) else { panic!("operation {op} has no hold") };
+        let memory = &mut self.nodes.get_mut(&id).unwrap().1;
+        let word = memory.load(slot);
+        memory.swap(slot, word, word.release(hold).expect("it is held").0).expect("one thread");
+        self.input(id, Input::Released(key));
+    }
+
+    /// A grab of the object, from its beginning to its put.
+    fn own(&mut self, id: NodeId, key: ObjectKey) {
+        self.begin(id, 99, key, hold(Hold::Exclusive));
+        self.settle();
+        self.put(id, 99, key, Hold::Exclusive);
+    }
+
+    /// Others notice that a node is gone, and nothing that it has sent arrives any more.
+    fn dies(&mut self, id: NodeId) {
+        self.links.retain(|&(from, to), _| from != id && to != id);
+        self.nodes.remove(&id);
+        let others: Vec<NodeId> = self.nodes.keys().copied().collect();
+        others.into_iter().for_each(|other| self.input(other, Input::PeerDown(id)));
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.nodes.values().all(|(core, _)| core.is_quiet())
+    }
+}
+
+/// Node 2 has the object and hands it to node 3, which has not got it when node 1 removes it.
+fn remove_beside_a_hand_over() -> (Bench, ObjectKey) {
+    let (mut bench, key) = (Bench::new(3, 8, 0), object(false, 1));
+    bench.own(n(2), key);
+    bench.begin(n(3), 1, key, hold(Hold::Shared));
+    let slow = Some((n(2), n(3)));
+    bench.settle_but(slow);
+    bench.begin(n(1), 2, key, Asked::Remove);
+    bench.settle_but(slow);
+    assert!(matches!(bench.links[&(n(2), n(3))].front().map(|it| &it.body), Some(Body::Hand { .. })));
+    assert!(bench.ended.is_empty());
+    (bench, key)
+}
+
+#[test]
+fn a_get_keeps_its_turn_though_a_remove_comes_before_its_hand_over() {
+    let (mut bench, key) = remove_beside_a_hand_over();
+    bench.deliver(n(2), n(3));
+    assert!(matches!(bench.ended.get(&OpId(1)), Some(Ok(Some(_)))), "{:?}", bench.ended);
+    bench.put(n(3), 1, key, Hold::Shared);
+    bench.settle();
+    assert_eq!(bench.ended.remove(&OpId(2)), Some(Ok(None)));
+    assert!(bench.is_quiet());
+}
+
+#[test]
+fn a_hand_over_that_dies_beside_a_remove_holds_up_neither() {
+    let (mut bench, key) = remove_beside_a_hand_over();
+    bench.dies(n(2));
+    bench.settle();
+    assert_eq!(bench.ended.remove(&OpId(2)), Some(Ok(None)));
+    bench.put(n(3), 1, key, Hold::Shared);
+    bench.settle();
+    assert!(bench.is_quiet());
+}
+
+#[test]
+fn a_try_that_is_refused_has_made_nothing() {
+    let (mut bench, key) = (Bench::new(2, 8, 0), object(true, 1));
+    let (hold, try_only, reserve) = (Hold::Exclusive, true, false);
+    bench.begin(n(2), 1, key, Asked::Hold { hold, first_touch: FirstTouch::Make, try_only, reserve });
+    bench.settle();
+    assert!(matches!(bench.calls.pop(), Some((_, _, LinkerCall::Insert { make: true, .. }))));
+    let (hold, first_touch, try_only) = (Hold::Shared, FirstTouch::Refuse, false);
+    bench.begin(n(1), 2, key, Asked::Hold { hold, first_touch, try_only, reserve });
+    bench.settle();
+    bench.input(n(1), Input::LinkerDone(key, LinkerReply::Ok));
+    bench.settle();
+    assert_eq!(bench.ended.remove(&OpId(1)), Some(Err(OpError::WouldBlock)));
+    assert!(matches!(bench.calls.pop(), Some((_, _, LinkerCall::Insert { make: false, .. }))));
+    bench.input(n(1), Input::LinkerDone(key, LinkerReply::Absent));
+    assert_eq!(bench.ended.remove(&OpId(2)), Some(Err(OpError::Absent)));
+    assert!(bench.is_quiet());
+}
+
+#[test]
+fn who_asked_and_who_owned_die_together() {
+    let (mut bench, key) = (Bench::new(3, 8, 0), object(false, 1));
+    bench.own(n(2), key);
+    bench.begin(n(3), 1, key, hold(Hold::Shared));
+    bench.deliver(n(3), n(1));
+    bench.dies(n(3));
+    bench.dies(n(2));
+    bench.begin(n(1), 2, key, hold(Hold::Shared));
+    bench.settle();
+    assert_eq!(bench.ended.remove(&OpId(2)), Some(Err(OpError::Lost)));
+    assert!(bench.is_quiet());
+}
+
+/// Node 2 has one slot. It waits for the object with another one, which then has the slot.
+fn granted_without_a_place() -> (Bench, ObjectKey) {
+    let (mut bench, key) = (Bench::new(3, 8, 0), object(false, 1));
+    bench.nodes.get_mut(&n(2)).unwrap().1 = Memory::new(1, 0, Incarnation(1));
+    bench.begin(n(2), 1, key, hold(Hold::Shared));
+    bench.settle();
+    bench.put(n(2), 1, key, Hold::Shared);
+    // A grab of node 3 takes the copy of node 2, which waits for its upgrade, and then for a place.
+    bench.begin(n(3), 2, key, hold(Hold::Exclusive));
+    bench.deliver(n(3), n(1));
+    bench.begin(n(2), 3, key, hold(Hold::Exclusive));
+    bench.begin(n(2), 4, object(false, 2), hold(Hold::Exclusive));
+    bench.settle();
+    bench.put(n(3), 2, key, Hold::Exclusive);
+    bench.settle();
+    bench.put(n(2), 4, object(false, 2), Hold::Exclusive);
+    assert!(bench.ended.is_empty());
+    (bench, key)
+}
+
+#[test]
+fn who_has_no_place_for_what_was_granted_does_not_keep_it_from_others() {
+    let (mut bench, key) = granted_without_a_place();
+    bench.begin(n(1), 5, key, hold(Hold::Exclusive));
+    bench.settle();
+    assert!(bench.ended.is_empty(), "node 2 may still find a place");
+    bench.input(n(2), Input::OutOfMemory(key));
+    bench.settle();
+    assert_eq!(bench.ended.remove(&OpId(3)), Some(Err(OpError::NoMemory)));
+    bench.put(n(1), 5, key, Hold::Exclusive);
+    bench.settle();
+    assert!(bench.is_quiet());
+    let copies = bench.nodes.values().filter(|(_, memory)| memory.lookup(key).is_some());
+    assert_eq!(copies.count(), 1, "what was kept for node 2 is free");
+}
+
+#[test]
+fn no_memory_for_one_is_no_failure_of_the_device_for_another() {
+    let (mut bench, key) = (Bench::new(2, 2, 1), object(true, 1));
+    bench.own(n(1), object(false, 2));
+    bench.begin(n(1), 1, key, hold(Hold::Shared));
+    bench.begin(n(2), 2, key, hold(Hold::Shared));
+    bench.settle();
+    assert_eq!(bench.calls.len(), 1, "the fill has the slot of the reserve");
+    bench.input(n(1), Input::OutOfMemory(key));
+    bench.input(n(1), Input::LinkerDone(key, LinkerReply::Ok));
+    bench.settle();
+    assert_eq!(bench.ended.remove(&OpId(1)), Some(Err(OpError::NoMemory)));
+    bench.put(n(2), 2, key, Hold::Shared);
+    assert!(bench.is_quiet());
+}
