@@ -32,6 +32,9 @@ struct Measured {
     operations: u64,
     messages: u64,
     reads: u64,
+    /// READs beside requests, and those that were good.
+    posted: u64,
+    good: u64,
     allocated: Option<u64>,
 }
 
@@ -63,18 +66,23 @@ impl Measured {
             operations: 0,
             messages: 0,
             reads: 0,
+            posted: 0,
+            good: 0,
             allocated: counted().map(|_| 0),
         }
     }
 
     /// One block; the first ones make tables and lines as large as they will be.
     fn block(&mut self, counts: bool) -> Result<()> {
-        let Plan { before, timed } = self.workload.plan();
+        let Plan { before, evicted, timed } = self.workload.plan();
         let cores = &mut self.workload.cores;
         for act in before {
             cores.touch(act.node, act.key, act.hold)?;
         }
-        let (traffic, heap) = (cores.traffic(), counted());
+        for (node, key) in evicted {
+            cores.evict(node, key);
+        }
+        let (traffic, speculations, heap) = (cores.traffic(), cores.speculations(), counted());
         let begin = Instant::now();
         for act in &timed {
             cores.touch(act.node, act.key, act.hold)?;
@@ -84,6 +92,9 @@ impl Measured {
             return Ok(());
         }
         let traffic = cores.traffic().since(traffic);
+        let speculated = cores.speculations();
+        self.posted += speculated.posted - speculations.posted;
+        self.good += speculated.good - speculations.good;
         self.times.add_block(time, timed.len() as u32);
         let each = |count: u64| time.as_secs_f64() / count.max(1) as f64;
         let now = [each(timed.len() as u64), each(traffic.messages)];
@@ -109,6 +120,8 @@ impl Measured {
             messages_s: (self.messages > 0).then(|| 1.0 / self.best[1]),
             messages: Some(each(self.messages)),
             reads: Some(each(self.reads)),
+            speculated: (self.posted > 0).then(|| each(self.posted)),
+            good: (self.posted > 0).then(|| self.good as f64 / self.posted as f64),
             allocated: self.allocated.map(each),
             ..Case::new(self.workload.name(), &self.times)
         }

@@ -9,6 +9,7 @@ pub use slots::{Kind, Slots, placed, spread};
 
 use kddm_coherence::{
     Asked, Config, Core, Effect, Input, LinkerReply, Loss, Message, OpError, OpId, Operation, ReadToken,
+    Speculations,
 };
 use kddm_object::{FirstTouch, Hold, Incarnation, NodeId, ObjectKey, Release, SlotId};
 use std::collections::VecDeque;
@@ -102,6 +103,11 @@ fn node_id(id: u8) -> NodeId {
 impl Cores {
     /// `count` nodes that have met. Objects of up to `inline_max` bytes ride in messages.
     pub fn new(count: u8, inline_max: u32) -> Cores {
+        Cores::speculating(count, inline_max, 0)
+    }
+
+    /// The same, each of which remembers so many locations.
+    pub fn speculating(count: u8, inline_max: u32, hints: usize) -> Cores {
         let members: Vec<NodeId> = (1..=count).map(node_id).collect();
         let nodes = members.iter().map(|&me| {
             let core = Core::new(Config {
@@ -110,6 +116,8 @@ impl Cores {
                 members: members.clone(),
                 loss: Loss::Local,
                 inline_max,
+                hints,
+                eager: false,
                 unsound_keep_copies: false,
             });
             Some(Node { core, slots: Slots::default() })
@@ -148,6 +156,15 @@ impl Cores {
     /// All messages and READs so far.
     pub fn traffic(&self) -> Traffic {
         self.traffic
+    }
+
+    /// READs that all nodes have posted beside their requests, and those that were good.
+    pub fn speculations(&self) -> Speculations {
+        let each = self.nodes.iter().flatten().map(|node| node.core.speculations());
+        each.fold(Speculations::default(), |sum, it| Speculations {
+            posted: sum.posted + it.posted,
+            good: sum.good + it.good,
+        })
     }
 
     /// The protocol's state on a node; everything else goes.

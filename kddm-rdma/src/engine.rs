@@ -8,7 +8,9 @@ use crate::{
     status::Counts,
     store::Memory,
 };
-use kddm_coherence::{Asked, Core, Effect, Input, LinkerCall, LinkerReply, OpError, OpId, Operation};
+use kddm_coherence::{
+    Asked, Core, Effect, Input, LinkerCall, LinkerReply, OpError, OpId, Operation, Speculations,
+};
 use kddm_fabric::{Counters, Event, Transport};
 use kddm_object::{Hold, Mode, NodeId, NodeSet, ObjectKey, SlotId};
 use smallvec::SmallVec;
@@ -305,7 +307,9 @@ impl Engine {
     }
 
     pub(crate) fn observe(&self) -> (Vec<PeerState>, Counts, Counters) {
-        (self.transport.peers(), self.counts, self.transport.counters())
+        let Speculations { posted, good } = self.core.speculations();
+        let counts = Counts { speculations: posted, good_speculations: good, ..self.counts };
+        (self.transport.peers(), counts, self.transport.counters())
     }
 
     pub(crate) fn descriptor(&self) -> Option<std::os::fd::RawFd> {

@@ -24,6 +24,8 @@ pub struct NodeConfig {
     pub members: Vec<NodeId>,
     /// Objects up to this size ride in messages; at most [`kddm_object::limits::INLINE_MAX`].
     pub inline_max: u32,
+    /// Post READs beside requests, where the object was last, when that pays.
+    pub speculate: bool,
     /// UNSOUND, for showing that a test sees stale bytes: acknowledge invalidations without dropping the copy.
     pub unsound_keep_copies: bool,
 }
@@ -78,6 +80,8 @@ impl Node {
             members: members.clone(),
             loss: Loss::Local,
             inline_max: config.inline_max,
+            hints: if config.speculate { hints(&arena) } else { 0 },
+            eager: false,
             unsound_keep_copies: config.unsound_keep_copies,
         });
         let engine = Engine::new(config.me, core, transport);
@@ -234,6 +238,11 @@ impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Node").field(&self.me()).finish()
     }
+}
+
+/// As many locations as there is room for pages; they take less than a hundredth of it.
+fn hints(arena: &Arena) -> usize {
+    (arena.config().bytes / 4096).clamp(256, 1 << 16)
 }
 
 /// The hold that a guard stands for, and how to come by one.

@@ -41,6 +41,10 @@ pub struct Counts {
     pub linker_calls: u64,
     /// Copies that were asked to make room.
     pub evictions: u64,
+    /// READs posted beside their requests, where the object was last.
+    pub speculations: u64,
+    /// Those of them that spared a READ after the grant.
+    pub good_speculations: u64,
 }
 
 /// One object, as this node sees it.

@@ -71,6 +71,7 @@ impl World {
             incarnation: Incarnation(1),
             members: vec![me],
             inline_max: 256,
+            speculate: true,
             unsound_keep_copies: false,
         };
         let node =

@@ -14,6 +14,7 @@ fn config(me: u8, members: &[u8]) -> NodeConfig {
         incarnation: Incarnation(1),
         members: members.iter().map(|&member| id(member)).collect(),
         inline_max: 256,
+        speculate: true,
         unsound_keep_copies: false,
     }
 }

@@ -130,6 +130,7 @@ fn assemble(
         incarnation,
         members: cluster.members(),
         inline_max: INLINE_MAX as u32,
+        speculate: true,
         unsound_keep_copies: options.unsound_keep_copies,
     };
     let families = kdfs_fs::families(partition.as_ref().map(|partition| partition.linker()));

@@ -12,6 +12,8 @@ const PAGE: u32 = 4096;
 const SMALL: u32 = 64;
 /// Bytes up to which objects ride, as a server has it.
 const INLINE_MAX: u32 = 256;
+/// Locations that a node remembers, as it does with an arena of 256 MiB or more.
+const HINTS: usize = 1 << 16;
 
 /// A get or grab with its put.
 #[derive(Clone, Copy)]
@@ -24,6 +26,8 @@ pub(super) struct Act {
 /// A block: what brings the objects into the state that is wanted, and what is timed.
 pub(super) struct Plan {
     pub before: Vec<Act>,
+    /// Copies that go before the time begins.
+    pub evicted: Vec<(u8, ObjectKey)>,
     pub timed: Vec<Act>,
 }
 
@@ -32,6 +36,7 @@ pub(super) struct Plan {
 enum Shape {
     Hit,
     GetShared,
+    GetRemembered,
     GetExclusive,
     Grab { sharers: u8 },
     Upgrade,
@@ -54,6 +59,7 @@ pub(super) fn all(objects: u32) -> Vec<Workload> {
     let few = [
         (Shape::Hit, PAGE),
         (Shape::GetShared, PAGE),
+        (Shape::GetRemembered, PAGE),
         (Shape::GetExclusive, PAGE),
         (Shape::Grab { sharers: 2 }, PAGE),
         (Shape::Grab { sharers: 3 }, PAGE),
@@ -78,7 +84,7 @@ impl Workload {
             shape,
             nodes,
             bytes,
-            cores: Cores::new(nodes, INLINE_MAX),
+            cores: Cores::speculating(nodes, INLINE_MAX, HINTS),
             random: Random::new(1),
             warm: false,
         }
@@ -89,6 +95,7 @@ impl Workload {
         match self.shape {
             Shape::Hit => "get, hit".into(),
             Shape::GetShared => "get, shared elsewhere".into(),
+            Shape::GetRemembered => "get, shared elsewhere, READ beside the request".into(),
             Shape::GetExclusive => "get, exclusive elsewhere".into(),
             Shape::Grab { .. } => "grab, shared elsewhere".into(),
             Shape::Upgrade => "grab, upgrade by the owner".into(),
@@ -101,7 +108,7 @@ impl Workload {
     pub fn sharers(&self) -> Option<u64> {
         match self.shape {
             Shape::Grab { sharers } => Some(sharers.into()),
-            Shape::GetShared | Shape::Upgrade => Some(2),
+            Shape::GetShared | Shape::GetRemembered | Shape::Upgrade => Some(2),
             _ => None,
         }
     }
@@ -111,7 +118,7 @@ impl Workload {
         if let Shape::Many { objects } = self.shape {
             return self.plan_many(objects);
         }
-        let (mut before, mut timed) = (Vec::new(), Vec::new());
+        let (mut before, mut evicted, mut timed) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..BLOCK {
             let key = placed(self.nodes, self.bytes, number);
             let act = |node, hold| Act { node, key, hold };
@@ -119,6 +126,10 @@ impl Workload {
             match self.shape {
                 Shape::Hit => before.push(get(1)),
                 Shape::GetShared => before.extend([grab(2), get(3)]),
+                Shape::GetRemembered => {
+                    before.extend([grab(2), get(3), get(1)]);
+                    evicted.push((1, key));
+                }
                 Shape::GetExclusive | Shape::HandOver => before.push(grab(2)),
                 Shape::Grab { sharers } => {
                     before.push(grab(2));
@@ -128,11 +139,11 @@ impl Workload {
                 Shape::Many { .. } => {}
             }
             timed.push(match self.shape {
-                Shape::Hit | Shape::GetShared | Shape::GetExclusive => get(1),
+                Shape::Hit | Shape::GetShared | Shape::GetRemembered | Shape::GetExclusive => get(1),
                 _ => grab(1),
             });
         }
-        Plan { before, timed }
+        Plan { before, evicted, timed }
     }
 
     fn plan_many(&mut self, objects: u32) -> Plan {
@@ -151,6 +162,6 @@ impl Workload {
             hold: if self.random.below(2) == 0 { Hold::Shared } else { Hold::Exclusive },
         };
         let timed = (0..BLOCK * 16).map(|_| act()).collect();
-        Plan { before, timed }
+        Plan { before, evicted: Vec::new(), timed }
     }
 }

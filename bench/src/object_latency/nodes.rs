@@ -41,6 +41,7 @@ impl Nodes {
                 incarnation: Incarnation(1),
                 members: members.clone(),
                 inline_max: INLINE_MAX,
+                speculate: true,
                 unsound_keep_copies: false,
             };
             let families: Vec<Arc<dyn SetFamily>> = vec![Arc::new(Homed)];

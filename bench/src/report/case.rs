@@ -55,6 +55,12 @@ pub struct Case {
     /// READs per operation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reads: Option<f64>,
+    /// READs beside the request, per operation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub speculated: Option<f64>,
+    /// The part of those that was good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub good: Option<f64>,
     /// Virtual time until the operation is complete, in one-way latencies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hops: Option<f64>,

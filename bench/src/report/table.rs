@@ -9,7 +9,7 @@ type Column = (&'static str, fn(&Case) -> String);
 /// Columns of words, which begin at the left.
 const WORDS: [&str; 4] = ["operation", "node", "home", "beside"];
 
-const COLUMNS: [Column; 20] = [
+const COLUMNS: [Column; 22] = [
     ("operation", |case| case.case.clone()),
     ("node", |case| case.node.clone().unwrap_or_default()),
     ("home", |case| case.home.clone().unwrap_or_default()),
@@ -21,6 +21,8 @@ const COLUMNS: [Column; 20] = [
     ("MiB/s", |case| figure(case.mib_s)),
     ("messages", |case| figure(case.messages)),
     ("READs", |case| figure(case.reads)),
+    ("speculated", |case| figure(case.speculated)),
+    ("good", |case| figure(case.good)),
     ("hops", |case| figure(case.hops)),
     ("wire bytes", |case| figure(case.wire_bytes)),
     ("operations/s", |case| thousands(case.ops_s)),

@@ -232,7 +232,8 @@ impl Core {
         } else {
             let owner = self.location(slot, cx.store);
             let copies = [(me, Rid(0))].into_iter().collect();
-            self.set_state(key, State::Shared { owner, copies }, cx);
+            let since = self.begin_period();
+            self.set_state(key, State::Shared { owner, copies, since }, cx);
         }
         self.end_evicting(key, cx);
     }
@@ -275,7 +276,8 @@ impl Core {
                     (true, true) => self.rebuilt(key, Keep::Newest, cx),
                     (true, false) => self.send(node, key, Body::Rebuilt { keep: Keep::Newest }, cx),
                 }
-                State::Shared { owner: slot.location, copies: [(node, Rid(0))].into_iter().collect() }
+                let copies = [(node, Rid(0))].into_iter().collect();
+                State::Shared { owner: slot.location, copies, since: self.begin_period() }
             }
             None => {
                 self.dirty.remove(&key);

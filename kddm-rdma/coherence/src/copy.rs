@@ -7,6 +7,7 @@ use crate::core::{Context, Core, swap};
 use crate::error::ENOMEM;
 use crate::home::kind_of;
 use crate::mutant::Mutant;
+use crate::speculation::{Sample, Speculated};
 use crate::{Asked, Body, Effect, OpError, OpId, ReadToken, RecallKind, Request, RequestKind, Source, Store};
 use kddm_object::{
     FirstTouch, Hold, Incarnation, Mode, NodeId, NodeSet, ObjectKey, Refused, Rid, Seq, SlotId, ViewId,
@@ -93,6 +94,8 @@ pub(crate) struct Outstanding {
     pub exclusive: bool,
     pub acks_due: NodeSet,
     pub data: Data,
+    /// What it has done with its hint, until the GRANT or HAND comes.
+    pub speculated: Option<Speculated>,
     /// Who keeps its slot until we have fetched it.
     pub giver: Option<NodeId>,
     /// Whom we READ from.
@@ -167,6 +170,12 @@ pub(crate) fn later(a: Since, b: Since) -> Ordering {
 }
 
 impl Outstanding {
+    /// Whether a READ runs beside the request.
+    fn is_speculating(&self) -> bool {
+        let sample = self.speculated.map(|speculated| speculated.sample);
+        self.data == Data::Awaited && matches!(sample, Some(Sample::Reading(_)))
+    }
+
     /// As if it had just been sent.
     pub fn reset(&mut self, view: ViewId) {
         self.view = view;
@@ -174,6 +183,7 @@ impl Outstanding {
         self.exclusive = false;
         self.acks_due = NodeSet::EMPTY;
         self.data = Data::Awaited;
+        self.speculated = None;
         self.giver = None;
         self.source = None;
         self.tell_home = false;
@@ -213,6 +223,7 @@ impl LocalCopy {
     pub fn flags(&self) -> String {
         let request = match &self.request {
             None => "",
+            Some(request) if request.is_speculating() => " + asked and reading",
             Some(request) if request.data == Data::Awaited => " + asked",
             Some(_) => " + granted",
         };
@@ -409,6 +420,7 @@ impl Core {
                 exclusive: false,
                 acks_due: NodeSet::EMPTY,
                 data: Data::Awaited,
+                speculated: None,
                 giver: None,
                 source: None,
                 tell_home: false,
@@ -432,7 +444,8 @@ impl Core {
         };
         let have = copy.mode(cx.store) != Mode::None;
         let Outstanding { kind, rid, first_touch, try_only, .. } = *request;
-        let request = Request { kind, rid, first_touch, try_only, have, hint: None, seen: 0 };
+        let (hint, seen) = self.speculate(key, home, cx).map_or((None, 0), |(hint, seen)| (Some(hint), seen));
+        let request = Request { kind, rid, first_touch, try_only, have, hint, seen };
         self.send(home, key, Body::Request(request), cx);
     }
 

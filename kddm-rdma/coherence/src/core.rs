@@ -6,6 +6,7 @@ use crate::copy::{LocalCopy, Order, Purpose, Since};
 use crate::entry::Entry;
 use crate::mutant::Mutant;
 use crate::rebuild::{Doubt, Reported};
+use crate::speculation::Speculation;
 use crate::table::Table;
 use crate::view::Views;
 use crate::{Asked, Body, Effect, Input, Message, OpError, OpId, Operation, ReadToken, RequestKind, Store};
@@ -36,6 +37,10 @@ pub struct Config {
     pub loss: Loss,
     /// Objects up to this size ride in messages; at most [`kddm_object::limits::INLINE_MAX`].
     pub inline_max: u32,
+    /// How many locations are remembered for speculative READs. 0: nothing is speculated, and nobody else's speculation is good.
+    pub hints: usize,
+    /// Post a READ on every hint, even where that promises nothing: the model has more to see.
+    pub eager: bool,
     /// UNSOUND, for showing that a test sees stale bytes: acknowledge invalidations without dropping the copy.
     pub unsound_keep_copies: bool,
     /// The mistake that is planted.
@@ -76,6 +81,7 @@ pub struct Core {
     pub(crate) keepers: BTreeMap<ObjectKey, Vec<Keeper>>,
     /// The last life of each peer that we have met.
     pub(crate) met: BTreeMap<NodeId, Incarnation>,
+    pub(crate) speculation: Speculation,
     /// Messages to this node itself, handled before the step ends.
     loopback: VecDeque<Message>,
     /// A slot was released in this step.
@@ -149,6 +155,7 @@ impl Core {
             view,
             homes,
             views: Views::new(config.loss),
+            speculation: Speculation::new(config.hints),
             config,
             up: BTreeMap::new(),
             copies: Table::default(),
@@ -311,6 +318,7 @@ impl Core {
 
     pub(crate) fn handle<S: Store>(&mut self, from: NodeId, message: Message, cx: &mut Context<'_, S>) {
         let key = message.key;
+        self.speculation.hear(from, message.clock);
         match message.body {
             // at the home
             Body::Request(request) => self.home_request(from, key, request, cx),
@@ -383,7 +391,7 @@ impl Core {
 
     pub(crate) fn send<S>(&mut self, to: NodeId, key: ObjectKey, body: Body, cx: &mut Context<'_, S>) {
         let Config { me, incarnation, .. } = self.config;
-        let message = Message { view: self.view, incarnation, clock: 0, key, body };
+        let message = Message { view: self.view, incarnation, clock: self.speculation.clock, key, body };
         if to == me {
             self.loopback.push_back(message);
         } else if self.up.contains_key(&to) {

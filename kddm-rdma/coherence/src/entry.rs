@@ -1,6 +1,7 @@
 //! The directory entry of an object: what its home knows, its one transaction, and the line of those who wait.
 
 use crate::collect::{KeptCopies, Then};
+use crate::speculation::Since;
 use crate::{Knew, Request};
 use kddm_object::{Location, NodeId, NodeSet, Rid, Seq};
 use smallvec::SmallVec;
@@ -28,6 +29,7 @@ pub(crate) enum State {
     Shared {
         owner: Location,
         copies: Copies,
+        since: Since,
     },
     Exclusive {
         owner: NodeId,
@@ -111,7 +113,7 @@ impl Entry {
     pub fn outline(&self) -> String {
         let mut text = self.name();
         match &self.state {
-            State::Shared { owner, copies } => {
+            State::Shared { owner, copies, .. } => {
                 let nodes: Vec<String> = copies.iter().map(|(node, _)| node.to_string()).collect();
                 text += &format!(", owner {}, copies on {}", owner.node, nodes.join(" "));
             }

@@ -63,7 +63,7 @@ impl Core {
         let idle = self.copies.get(&key).is_some_and(|copy| copy.is_idle(cx.store));
         let copies: Option<Copies> = match self.entries.get(&key) {
             Some(entry) if entry.is_quiet() => match &entry.state {
-                State::Shared { owner, copies } if owner.node == me => Some(copies.clone()),
+                State::Shared { owner, copies, .. } if owner.node == me => Some(copies.clone()),
                 State::Exclusive { owner, rid } if *owner == me => Some([(me, *rid)].into_iter().collect()),
                 _ => None,
             },
@@ -96,7 +96,7 @@ impl Core {
         let me = self.config.me;
         let Some(entry) = self.entries.get(&key) else { return };
         let shared = match &entry.state {
-            State::Shared { owner, copies } if owner.node == from => Some((*owner, copies.clone())),
+            State::Shared { owner, copies, .. } if owner.node == from => Some((*owner, copies.clone())),
             State::Exclusive { owner, .. } if *owner == from => None,
             // It has given the object away since it asked.
             _ => return self.keep_naming(from, key, cx),
@@ -174,7 +174,8 @@ impl Core {
                 old
             }
         };
-        self.set_state(key, State::Shared { owner, copies }, cx);
+        let since = self.begin_period();
+        self.set_state(key, State::Shared { owner, copies, since }, cx);
         self.serve(key, cx);
         self.pump(key, cx);
     }

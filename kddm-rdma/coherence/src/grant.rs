@@ -3,6 +3,7 @@
 use crate::copy::{Data, Early, Order, Outstanding, Parked, Purpose, take_first};
 use crate::core::{Context, Core, Loss, set_mode};
 use crate::mutant::Mutant;
+use crate::speculation::{Sample, Speculated};
 use crate::{Body, Effect, LinkerCall, LinkerReply, Nack, OpError, ReadToken, Source, Store};
 use kddm_object::{FirstTouch, Mode, NodeId, NodeSet, ObjectKey, Rid, Seq};
 
@@ -48,14 +49,23 @@ impl Core {
                 request.acks_due.remove(node);
             }
         }
-        self.land(key, source, cx);
+        match source {
+            Source::Speculated(location) => self.speculation_good(key, location, cx),
+            source => {
+                if let Source::Read(location) = source {
+                    self.remember(key, location, owner, cx);
+                }
+                self.speculation_bad(key, cx);
+                self.land(key, source, cx);
+            }
+        }
         self.try_finish(key, cx);
     }
 
     /// Gets the granted bytes on their way into the landing slot.
-    fn land<S: Store>(&mut self, key: ObjectKey, source: Source, cx: &mut Context<'_, S>) {
+    pub(crate) fn land<S: Store>(&mut self, key: ObjectKey, source: Source, cx: &mut Context<'_, S>) {
         let Some(policy) = cx.store.policy(key.set) else { return };
-        let gone = matches!(&source, Source::Read(location) if self.has_gone(location.node));
+        let gone = matches!(&source, Source::Read(at) | Source::Speculated(at) if self.has_gone(at.node));
         let Some(copy) = self.copies.get_mut(&key) else { return };
         let slot = copy.slot.or_else(|| cx.store.allocate(key, policy.object_size, true));
         copy.slot = slot;
@@ -68,7 +78,7 @@ impl Core {
         };
         request.data = match source {
             Source::Copy => Data::Here,
-            Source::Read(_) if gone => Data::Failed,
+            Source::Read(_) | Source::Speculated(_) if gone => Data::Failed,
             Source::Bytes(bytes) => {
                 cx.store.fill(slot, &bytes);
                 Data::Here
@@ -82,7 +92,7 @@ impl Core {
                 cx.effects.push(Effect::Linker(key, LinkerCall::FirstTouch { slot }));
                 Data::Making
             }
-            Source::Read(location) => {
+            Source::Read(location) | Source::Speculated(location) => {
                 let token = self.read(key, location, slot, policy.object_size, cx);
                 if let Some(request) = self.request_mut(key) {
                     request.data = Data::Reading(token);
@@ -104,15 +114,26 @@ impl Core {
 
     pub(crate) fn read_done<S: Store>(&mut self, token: ReadToken, good: bool, cx: &mut Context<'_, S>) {
         let Some(read) = self.reads.remove(&token) else { return };
-        let key = read.key;
+        let (key, view) = (read.key, self.view);
         match self.request_mut(key) {
             Some(request) if request.data == Data::Reading(token) => {
+                let speculated = request.speculated.take().filter(|_| !good && request.view == view);
+                if let Some(Speculated { location, .. }) = speculated {
+                    // It may have been posted too early; the location is right by the home's word.
+                    self.land(key, Source::Read(location), cx);
+                    return self.try_finish(key, cx);
+                }
                 request.data = if good { Data::Here } else { Data::Failed };
                 let fetched = request.giver.map(|giver| (giver, request.seq));
                 if let Some((giver, seq)) = fetched.filter(|_| self.planted(Mutant::FetchedBeforeAcks)) {
                     self.send(giver, key, Body::Fetched { seq }, cx);
                 }
                 self.try_finish(key, cx);
+            }
+            Some(Outstanding { speculated: Some(Speculated { sample, .. }), .. })
+                if *sample == Sample::Reading(token) =>
+            {
+                *sample = Sample::Done { good };
             }
             _ => {
                 self.release(read.landing, cx);
@@ -277,6 +298,9 @@ impl Core {
         }
         let mode = if request.exclusive { Mode::Exclusive } else { Mode::Shared };
         set_mode(key, slot, mode, cx);
+        if request.exclusive {
+            self.speculation.forget(key);
+        }
         let seq = request.retry.unwrap_or(request.seq);
         // The home and the giver of an older view have forgotten it.
         let current = request.view == self.view;
@@ -337,6 +361,7 @@ impl Core {
         error: Option<OpError>,
         cx: &mut Context<'_, S>,
     ) {
+        self.drop_speculation(key, cx);
         let Some(copy) = self.copies.get_mut(&key) else { return };
         let Some(request) = copy.request.take() else { return };
         copy.early = None;
@@ -367,6 +392,7 @@ impl Core {
         error: OpError,
         cx: &mut Context<'_, S>,
     ) {
+        self.drop_speculation(key, cx);
         let Some(copy) = self.copies.get_mut(&key) else { return };
         let waiters: Vec<Purpose> =
             std::iter::from_fn(|| (!copy.waiters.is_empty()).then(|| take_first(copy).purpose)).collect();

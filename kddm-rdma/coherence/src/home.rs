@@ -4,6 +4,7 @@ use crate::copy::LocalCopy;
 use crate::core::{Context, Core, set_mode, swap};
 use crate::entry::{Before, Copies, Pending, State, Work};
 use crate::mutant::Mutant;
+use crate::speculation::Since;
 use crate::{Body, Effect, LinkerCall, LinkerReply, Nack, RecallKind, Request, RequestKind, Source, Store};
 use kddm_object::{Durability, FirstTouch, Hold, Location, Mode, NodeId, NodeSet, ObjectKey, Rid, Seq};
 use smallvec::SmallVec;
@@ -105,15 +106,15 @@ impl Core {
         match &mut entry.state {
             State::Uncached | State::Untouched => self.first(from, key, request, cx),
             State::Lost => self.send(from, key, Body::Nack { rid, why: Nack::Lost }, cx),
-            State::Shared { owner, copies } => {
-                let owner = *owner;
+            State::Shared { owner, copies, since } => {
+                let (owner, since) = (*owner, *since);
                 let known = copies.iter_mut().find(|(node, _)| *node == from);
                 let has = known.is_some() && request.have || owner.node == from;
                 match known {
                     Some(known) => known.1 = rid,
                     None => copies.push((from, rid)),
                 }
-                let source = self.source_for(from, key, owner, has, cx);
+                let source = self.source_for(from, key, (owner, since), has, &request, cx);
                 let (acks, seq) = (NodeSet::EMPTY, Seq(0));
                 self.send(
                     from,
@@ -148,11 +149,12 @@ impl Core {
     ) {
         let (rid, life) = (request.rid, self.life_of(from));
         let Some(entry) = self.entries.get(&key) else { return };
+        self.speculation.clock += u64::from(self.planted(Mutant::PeriodFromInvalidation));
         match entry.state.clone() {
             State::Uncached | State::Untouched => self.first(from, key, request, cx),
             State::Lost if request.first_touch == FirstTouch::Manual => self.first(from, key, request, cx),
             State::Lost => self.send(from, key, Body::Nack { rid, why: Nack::Lost }, cx),
-            State::Shared { owner, copies } => {
+            State::Shared { owner, copies, since } => {
                 let others: Copies = copies.iter().copied().filter(|(node, _)| *node != from).collect();
                 if request.try_only
                     && others.iter().any(|(node, _)| !self.is_unused_here(*node, key, cx.store))
@@ -162,7 +164,7 @@ impl Core {
                 }
                 let kept = others.len() < copies.len() || self.planted(Mutant::UpgradeKeepsCopy);
                 let has = request.have && kept || owner.node == from;
-                let source = self.source_for(from, key, owner, has, cx);
+                let source = self.source_for(from, key, (owner, since), has, &request, cx);
                 let work =
                     Work::Grab { by: from, request, before: Before::Shared(owner, copies), retry: false };
                 let seq = self.start(key, work);
@@ -325,8 +327,9 @@ impl Core {
                 if let Some(copy) = self.copies.get_mut(&key) {
                     copy.named = true;
                 }
-                let entry = self.entries.entry(key).or_default();
-                entry.state = State::Shared { owner, copies: [(owner.node, Rid(0))].into_iter().collect() };
+                let copies = [(owner.node, Rid(0))].into_iter().collect();
+                let since = self.begin_period();
+                self.entries.entry(key).or_default().state = State::Shared { owner, copies, since };
                 if self.is_reachable(by) {
                     self.entries.entry(key).or_default().queue.insert(0, Pending::Request(by, request));
                 }
@@ -360,8 +363,12 @@ impl Core {
         if *current != seq && !any {
             return;
         }
-        let shared = |rid| State::Shared { owner: location, copies: [(from, rid)].into_iter().collect() };
-        entry.state = match work {
+        let shared = |rid| State::Shared {
+            owner: location,
+            copies: [(from, rid)].into_iter().collect(),
+            since: Since::default(),
+        };
+        let mut state = match work {
             Work::Grab { by, request, .. } if *by == from || any => {
                 let owner = (from, request.rid);
                 entry.state = State::Exclusive { owner: owner.0, rid: owner.1 };
@@ -376,6 +383,10 @@ impl Core {
             Work::Share { by, request, .. } if *by == from => shared(request.rid),
             _ => return,
         };
+        if let State::Shared { since, .. } = &mut state {
+            *since = self.begin_period();
+        }
+        self.entries.entry(key).or_default().state = state;
         self.serve(key, cx);
     }
 
@@ -399,7 +410,8 @@ impl Core {
         if *by != from && (*by == self.config.me || self.up.contains_key(by)) {
             copies.push((*by, request.rid));
         }
-        entry.state = State::Shared { owner: location, copies };
+        let since = self.begin_period();
+        self.entries.entry(key).or_default().state = State::Shared { owner: location, copies, since };
         self.serve(key, cx);
     }
 
@@ -452,8 +464,9 @@ impl Core {
         &self,
         to: NodeId,
         key: ObjectKey,
-        owner: Location,
+        (owner, since): (Location, Since),
         has: bool,
+        request: &Request,
         cx: &mut Context<'_, S>,
     ) -> Source {
         let me = self.config.me;
@@ -466,7 +479,7 @@ impl Core {
             Some(slot) if owner.node == me && size <= self.config.inline_max => {
                 Source::Bytes(cx.store.take(slot, size))
             }
-            _ => Source::Read(owner),
+            _ => self.shared_source(owner, since, request),
         }
     }
 

@@ -19,6 +19,7 @@ mod message;
 mod mutant;
 mod rebuild;
 mod revoke;
+mod speculation;
 mod store;
 mod sync;
 mod table;
@@ -30,4 +31,5 @@ pub use error::OpError;
 pub use message::{Body, Inline, Keep, Knew, Message, Nack, RecallKind, Request, RequestKind, Source};
 #[cfg(feature = "mutants")]
 pub use mutant::Mutant;
+pub use speculation::Speculations;
 pub use store::Store;

@@ -15,6 +15,7 @@ impl Core {
         if self.config.loss == Loss::Agreed {
             return self.connected(node, Some(life), cx);
         }
+        self.speculation.forget_all(Some(node));
         self.up.insert(node, life);
         self.met.insert(node, life);
         for unmet in std::mem::take(&mut self.unmet) {
@@ -33,6 +34,7 @@ impl Core {
         if self.up.remove(&lost).is_none() {
             return;
         }
+        self.speculation.forget_all(Some(lost));
         let mut known: Vec<ObjectKey> = self.copies.keys().chain(self.entries.keys()).copied().collect();
         known.sort_unstable();
         known.dedup();
@@ -133,7 +135,7 @@ impl Core {
         };
         match &mut entry.state {
             State::Uncached | State::Untouched | State::Lost => {}
-            State::Shared { owner, copies } if owner.node != lost => *copies = without(copies),
+            State::Shared { owner, copies, .. } if owner.node != lost => *copies = without(copies),
             State::Shared { copies, .. } => {
                 let copies = without(copies);
                 self.collect(key, &copies, Then::Salvage(None, None), cx);

@@ -12,7 +12,7 @@ pub struct Message {
     pub view: ViewId,
     /// The sender's life.
     pub incarnation: Incarnation,
-    /// The sending home's counter of shared periods (speculation); 0 from a node that is not the home.
+    /// The shared periods that have begun at the sender as a home (speculation).
     pub clock: u64,
     /// The object.
     pub key: ObjectKey,
@@ -47,7 +47,7 @@ pub struct Request {
     pub try_only: bool,
     /// The requester has a valid shared copy.
     pub have: bool,
-    /// Speculation: the location that was READ beside this request.
+    /// Speculation: a location that may have been READ beside this request.
     pub hint: Option<Location>,
     /// Speculation: the largest clock received from this home before the READ was posted.
     pub seen: u64,
@@ -64,6 +64,8 @@ pub enum Source {
     Copy,
     /// READ them there.
     Read(Location),
+    /// There, and the READ that was posted beside the request is good.
+    Speculated(Location),
     /// Here they are.
     Bytes(Inline),
     /// Nobody has any: make the object.

@@ -49,12 +49,18 @@ pub enum Mutant {
     NoDiscard,
     /// Every DONE ends the transaction under way, whosever it is.
     AnyDone,
+    /// A speculative READ is good wherever the location is right.
+    SpeculationIgnoresPeriod,
+    /// A shared period counts from the grab before it: who was invalidated knows of it too early.
+    PeriodFromInvalidation,
+    /// A slot in which a speculative READ may still land is used for what was granted.
+    SpeculationKeepsLanding,
 }
 
 impl Mutant {
     /// All of them.
     #[cfg(feature = "mutants")]
-    pub const ALL: [Mutant; 21] = [
+    pub const ALL: [Mutant; 24] = [
         Mutant::RefusedTryOwns,
         Mutant::RemoveDoesNotWait,
         Mutant::EarlyAckDropped,
@@ -76,6 +82,9 @@ impl Mutant {
         Mutant::KeptBeatsDevice,
         Mutant::NoDiscard,
         Mutant::AnyDone,
+        Mutant::SpeculationIgnoresPeriod,
+        Mutant::PeriodFromInvalidation,
+        Mutant::SpeculationKeepsLanding,
     ];
 }
 

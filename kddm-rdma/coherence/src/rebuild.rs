@@ -177,6 +177,7 @@ impl Core {
             return;
         }
         let busy = matches!(entry.state, State::Busy { .. });
+        let since = self.begin_period();
         let (named, state) = match (exclusive, owner.and_then(|owner| Some((owner.node, owner.copy?))), kept)
         {
             (Some(owner), ..) => {
@@ -185,10 +186,12 @@ impl Core {
                 self.mark_dirty(key, seq, cx.store);
                 (Some((owner, Keep::Named)), State::Exclusive { owner, rid: Rid(0) })
             }
-            (None, Some((node, owner)), _) => (Some((node, Keep::Named)), State::Shared { owner, copies }),
+            (None, Some((node, owner)), _) => {
+                (Some((node, Keep::Named)), State::Shared { owner, copies, since })
+            }
             (None, None, Some((node, owner))) => {
                 let copies = [(node, Rid(0))].into_iter().collect();
-                (Some((node, Keep::Newest)), State::Shared { owner, copies })
+                (Some((node, Keep::Newest)), State::Shared { owner, copies, since })
             }
             (None, None, None) => (None, self.without_bytes(key, knew, cx)),
         };
@@ -262,6 +265,8 @@ impl Core {
         if !reported {
             return self.release_retained(key, Some(self.view), cx);
         }
+        self.drop_speculation(key, cx);
+        let Some(copy) = self.copies.get_mut(&key) else { return };
         copy.named = keep != Keep::Ordinary;
         if keep == Keep::Newest {
             let newest = copy.newest_kept().and_then(|(_, slot)| slot);

@@ -118,6 +118,7 @@ impl Core {
                 kept = Some(Kept { location: self.location(slot, cx.store), since });
             }
         }
+        self.leaves(key, to.0, cx);
         let (retained, since) = kept.map_or((None, seq), |kept| (Some(kept.location), kept.since.1));
         self.send_to_life(to, key, Body::Ack { seq, of: self.config.me, retained, since }, cx);
         true
@@ -231,6 +232,8 @@ impl Core {
         let Some(place) = copy.retained.iter().position(|retained| retained.seq == seq) else { return };
         let slot = copy.retained.remove(place).slot;
         copy.named = true;
+        self.drop_speculation(key, cx);
+        let Some(copy) = self.copies.get_mut(&key) else { return };
         if let Some(landing) = copy.slot.replace(slot) {
             self.release(landing, cx);
         }

@@ -152,7 +152,8 @@ impl Core {
                 }
                 let owner = self.location(slot, cx.store);
                 let copies = [(me, rid)].into_iter().collect();
-                self.set_state(key, State::Shared { owner, copies }, cx);
+                let since = self.begin_period();
+                self.set_state(key, State::Shared { owner, copies, since }, cx);
             }
             // Somebody has it exclusive again: the caller's hold is over, and what it wrote may be old.
             State::Exclusive { .. } => return,

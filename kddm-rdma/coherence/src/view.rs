@@ -197,6 +197,7 @@ impl Core {
         let served = (self.views.phase == Phase::Serving).then_some(self.view);
         self.view = view.id;
         self.up = lives.iter().map(|(node, life)| (*node, *life)).filter(|(node, _)| *node != me).collect();
+        self.speculation.forget_all(None);
         self.views.opened = NodeSet::EMPTY;
         self.views.settled = false;
         // From here on nothing is asked or granted.
@@ -325,6 +326,7 @@ impl Core {
 
     /// A request of an older view: what was granted and can still complete does so; else it is asked again.
     pub(crate) fn cut_short<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        self.drop_speculation(key, cx);
         let Some(copy) = self.copies.get_mut(&key) else { return };
         let Some(request) = &mut copy.request else { return };
         match request.data {

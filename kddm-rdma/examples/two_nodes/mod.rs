@@ -28,7 +28,13 @@ pub fn start(me: u8, port: u16, families: Vec<Arc<dyn SetFamily>>) -> Result<Nod
         greeting: Greeting { protocol_version: 1, format_version: 1, root: None },
     };
     let transport = Box::new(Tcp::start(fabric, arena.clone())?);
-    let config =
-        NodeConfig { me, incarnation, members: members.into(), inline_max: 256, unsound_keep_copies: false };
+    let config = NodeConfig {
+        me,
+        incarnation,
+        members: members.into(),
+        inline_max: 256,
+        speculate: true,
+        unsound_keep_copies: false,
+    };
     Ok(Node::start(config, transport, arena, host, families)?)
 }

@@ -41,7 +41,7 @@
 //!
 //! location (12): 0 node | 1..4 zero | 4..8 slot | 8..12 generation; twelve zeros where there is none
 //! acks, homes, gone (32): a bit a node, lowest first; bits 0 and 255 are zero
-//! source: 0 own copy, 1 READ the location, 2 the bytes that follow, 3 make
+//! source: 0 own copy, 1 READ the location, 2 the bytes that follow, 3 make, 4 the speculative READ of the location is good
 //! ```
 //!
 //! Numbers of kinds that are retired stay reserved. There is one encoding of each message: zeros are zeros, flags are

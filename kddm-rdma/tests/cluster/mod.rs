@@ -125,6 +125,7 @@ impl Cluster {
             incarnation,
             members: self.members.clone(),
             inline_max: 256,
+            speculate: true,
             unsound_keep_copies: self.setup.unsound,
         };
         let mut families = self.setup.families.clone();

@@ -92,6 +92,8 @@ fn counters(server: &Server) -> BTreeMap<String, u64> {
         ("failed", node.counts.failed),
         ("linker_calls", node.counts.linker_calls),
         ("evictions", node.counts.evictions),
+        ("speculations", node.counts.speculations),
+        ("good_speculations", node.counts.good_speculations),
         ("messages_sent", node.fabric.messages_sent),
         ("messages_received", node.fabric.messages_received),
         ("reads_issued", node.fabric.reads_issued),

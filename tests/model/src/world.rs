@@ -54,6 +54,10 @@ pub struct Options {
     pub leaves: usize,
     /// Dead and expelled nodes do not return.
     pub stay_dead: bool,
+    /// Locations that a node remembers for speculative READs.
+    pub hints: usize,
+    /// They post one whenever they remember one.
+    pub eager: bool,
     /// The fault that the checks must see.
     pub unsound_keep_copies: bool,
     /// And any other.
@@ -81,6 +85,8 @@ impl Default for Options {
             outsiders: 0,
             leaves: 0,
             stay_dead: false,
+            hints: 0,
+            eager: false,
             unsound_keep_copies: false,
             #[cfg(feature = "mutants")]
             mutant: None,
@@ -218,6 +224,8 @@ impl World {
             members,
             loss,
             inline_max,
+            hints: self.options.hints,
+            eager: self.options.eager,
             unsound_keep_copies,
             #[cfg(feature = "mutants")]
             mutant: self.options.mutant,

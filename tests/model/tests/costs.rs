@@ -13,8 +13,12 @@ fn node(id: u8) -> NodeId {
 }
 
 /// Eight nodes, one object with its home on the last.
+fn options() -> Options {
+    Options { nodes: HOME, operations: 9, objects: vec![(HOME, false)], ..Options::default() }
+}
+
 fn world() -> World {
-    World::new(Options { nodes: HOME, operations: 9, objects: vec![(HOME, false)], ..Options::default() })
+    World::new(options())
 }
 
 fn apply(world: &mut World, action: Action) {
@@ -50,6 +54,45 @@ fn a_get_of_a_shared_object_costs_2_messages_and_a_read() {
     run(&mut world, 2, GET);
     assert_eq!(run(&mut world, 3, GET), (2, 1));
     assert_eq!(run(&mut world, 3, GET), (0, 0), "a hit");
+}
+
+/// The object is shared, node 1 owns it, and `id` has had a copy.
+fn remembered(world: &mut World, id: u8) {
+    let key = world.keys()[0];
+    run(world, 1, GRAB);
+    run(world, 2, GET);
+    run(world, id, GET);
+    apply(world, Action::Evict(node(id), key));
+}
+
+#[test]
+fn a_good_speculation_spares_no_message_but_the_wait_for_the_grant() {
+    for (want, ends) in [(GET, 0), (GRAB, 6)] {
+        let mut world = World::new(Options { hints: 1, ..options() });
+        remembered(&mut world, 3);
+        let key = world.keys()[0];
+        apply(&mut world, Action::Start(node(3), 0, key, want));
+        apply(&mut world, Action::Read(0));
+        apply(&mut world, Action::Read(0));
+        apply(&mut world, Action::Deliver(node(3), node(HOME)));
+        apply(&mut world, Action::Deliver(node(HOME), node(3)));
+        let held = world.actions(true).contains(&Action::Put(node(3), 0));
+        assert_eq!(held, want == GET, "the grant is the end of a get");
+        assert_eq!(settle(&mut world), (ends, 0), "INV and ACK of two, DONE and FETCHED");
+    }
+}
+
+#[test]
+fn a_bad_speculation_costs_a_read() {
+    let mut world = World::new(Options { hints: 1, ..options() });
+    remembered(&mut world, 3);
+    run(&mut world, 1, GRAB);
+    // Unlike the model's worlds, a node does not speculate if it has not heard of the home since.
+    assert_eq!(run(&mut world, 3, GET), (4, 1));
+    let mut world = World::new(Options { hints: 1, eager: true, ..options() });
+    remembered(&mut world, 3);
+    run(&mut world, 1, GRAB);
+    assert_eq!(run(&mut world, 3, GET), (4, 2));
 }
 
 #[test]

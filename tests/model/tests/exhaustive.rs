@@ -114,6 +114,44 @@ fn device_sync_and_eviction() {
     explore(options, 28_137);
 }
 
+/// Every READ that can be posted beside its request is, and samples as early or as late as it likes.
+fn speculation() -> Options {
+    Options { hints: 1, eager: true, slots: 2, wants: vec![GET, GRAB], ..Options::default() }
+}
+
+/// Written to the device, an object is shared again without anybody's READ.
+fn speculation_and_sync() -> Options {
+    Options { objects: vec![(1, true)], wants: vec![GET, GRAB, Want::Sync], ..speculation() }
+}
+
+#[test]
+fn speculation_after_a_sync() {
+    explore(Options { operations: 3, ..speculation_and_sync() }, 402_736);
+}
+
+#[test]
+fn speculation_and_eviction() {
+    explore(Options { operations: 3, evictions: 1, ..speculation() }, 409_975);
+}
+
+#[test]
+#[ignore = "two million states: make test-long"]
+fn speculation_of_three_nodes() {
+    explore(Options { nodes: 3, operations: 2, ..speculation() }, 1_868_521);
+}
+
+/// READs that are called good although they sampled before the last put.
+#[cfg(feature = "mutants")]
+#[test]
+fn unsound_speculation_is_caught() {
+    use kddm_coherence::Mutant;
+    for mutant in [Mutant::SpeculationIgnoresPeriod, Mutant::PeriodFromInvalidation] {
+        let options = Options { mutant: Some(mutant), operations: 2, ..speculation_and_sync() };
+        let checker = Explored(options).checker().threads(2).spawn_bfs().join();
+        assert!(checker.discovery("every promise is kept").is_some(), "{mutant:?}");
+    }
+}
+
 /// Agreed views, and one object whose home moves with them.
 fn views() -> Options {
     Options { views: true, objects: vec![(0, false)], wants: vec![GET, GRAB], ..Options::default() }

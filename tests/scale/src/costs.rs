@@ -1,6 +1,6 @@
 //! Messages, READs and hops of an operation, and what they should be by the roles of the nodes.
 
-use crate::INLINE_MAX;
+use crate::{HINTS, INLINE_MAX};
 use kddm_bench::cores::{Cores, Time, placed};
 use kddm_bench::report::Case;
 use kddm_coherence::OpError;
@@ -13,6 +13,8 @@ pub enum Outcome {
     Hit,
     /// A get; another node owns the object, which is shared.
     GetShared,
+    /// The same, by a node that remembers where the object is.
+    GetRemembered,
     /// A get; another node has written the object.
     GetExclusive,
     /// A grab; so many other nodes have copies, the owner among them.
@@ -51,6 +53,7 @@ impl Outcome {
         match self {
             Outcome::Hit => "get, hit",
             Outcome::GetShared => "get, shared elsewhere",
+            Outcome::GetRemembered => "get, shared elsewhere, READ beside the request",
             Outcome::GetExclusive => "get, exclusive elsewhere",
             Outcome::GrabShared(_) => "grab, shared elsewhere",
             Outcome::Upgrade(_) => "grab, upgrade by the owner",
@@ -70,7 +73,7 @@ impl Outcome {
     pub fn documented(self) -> (u64, u64) {
         match self {
             Outcome::Hit => (0, 0),
-            Outcome::GetShared => (2, 1),
+            Outcome::GetShared | Outcome::GetRemembered => (2, 1),
             Outcome::GetExclusive => (4, 1),
             Outcome::GrabShared(sharers) => (2 * u64::from(sharers) + 4, 1),
             Outcome::Upgrade(others) => (2 * u64::from(others) + 3, 0),
@@ -94,6 +97,7 @@ impl Outcome {
         let (paths, hops): (Vec<(u8, u8)>, Time) = match self {
             Outcome::Hit => (vec![], 0),
             Outcome::GetShared => (vec![request, grant], length(&[request, grant]) + read),
+            Outcome::GetRemembered => (vec![request, grant], length(&[request, grant]).max(read)),
             Outcome::GetExclusive => {
                 let granted = [request, (home, owner), (owner, requester)];
                 (granted.into_iter().chain([(owner, home)]).collect(), length(&granted) + read)
@@ -152,8 +156,8 @@ pub fn measure(
     let key = placed(roles.home, bytes, number);
     prepare(cores, outcome, roles, key)?;
     let hold = match outcome {
-        Outcome::Hit | Outcome::GetShared | Outcome::GetExclusive => Hold::Shared,
-        _ => Hold::Exclusive,
+        Outcome::GrabShared(_) | Outcome::Upgrade(_) | Outcome::GrabExclusive => Hold::Exclusive,
+        _ => Hold::Shared,
     };
     let before = cores.traffic();
     let (slot, hops) = cores.hold(roles.requester, key, hold)?;
@@ -175,6 +179,13 @@ fn prepare(cores: &mut Cores, outcome: Outcome, roles: Roles, key: ObjectKey) ->
             cores.touch(requester, key, Hold::Shared)?;
             cores.evict(requester, key);
         }
+        Outcome::GetRemembered => {
+            // The home's own word, which comes with the second copy, is what a READ can lean on.
+            for _ in 0..2 {
+                cores.touch(requester, key, Hold::Shared)?;
+                cores.evict(requester, key);
+            }
+        }
         Outcome::GrabShared(_) | Outcome::Upgrade(_) => {
             for sharer in sharers(outcome, roles).into_iter().filter(|&sharer| sharer != owner) {
                 cores.touch(sharer, key, Hold::Shared)?;
@@ -190,7 +201,13 @@ pub fn all(nodes: u8) -> Vec<(Outcome, &'static str, Roles)> {
     let most = nodes.saturating_sub(2).max(1);
     let counts: Vec<u8> =
         [1, 2, 3, 4, 8, 16, 32].into_iter().filter(|&count| count < most).chain([most]).collect();
-    let simple = [Outcome::Hit, Outcome::GetShared, Outcome::GetExclusive, Outcome::GrabExclusive];
+    let simple = [
+        Outcome::Hit,
+        Outcome::GetShared,
+        Outcome::GetRemembered,
+        Outcome::GetExclusive,
+        Outcome::GrabExclusive,
+    ];
     let grabs = counts.iter().map(|&count| Outcome::GrabShared(count));
     let upgrades = counts.iter().map(|&count| Outcome::Upgrade(count));
     let with = |outcome: Outcome, roles: Vec<(&'static str, Roles)>| {
@@ -205,7 +222,7 @@ pub fn all(nodes: u8) -> Vec<(Outcome, &'static str, Roles)> {
 /// # Errors
 /// If an operation fails.
 pub fn run(nodes: u8, bytes: u32) -> Result<Vec<Case>, OpError> {
-    let mut cores = Cores::new(nodes, INLINE_MAX);
+    let mut cores = Cores::speculating(nodes, INLINE_MAX, HINTS);
     let rows = all(nodes).into_iter().zip(0..).map(|((outcome, place, roles), number)| {
         let Cost { messages, reads, hops } = measure(&mut cores, outcome, roles, bytes, number)?;
         Ok(Case {

@@ -16,5 +16,7 @@ pub const PAGE: u32 = 4096;
 pub const SMALL: u32 = 64;
 /// Bytes up to which objects ride, as a server has it.
 pub const INLINE_MAX: u32 = 256;
+/// Locations that a node remembers.
+pub const HINTS: usize = 256;
 /// Cluster sizes.
 pub const SIZES: [u8; 4] = [2, 8, 64, 250];

@@ -5,7 +5,7 @@ use kddm_bench::cores::{Cores, spread};
 use kddm_object::{NodeId, ObjectKey, SetPolicy};
 use kddm_scale::costs::{Outcome, Roles, all, measure};
 use kddm_scale::hand_over::{self, Coming};
-use kddm_scale::{INLINE_MAX, PAGE, SIZES, SMALL, directory, loss};
+use kddm_scale::{HINTS, INLINE_MAX, PAGE, SIZES, SMALL, directory, loss};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -13,7 +13,7 @@ static ALLOCATOR: Counting = Counting;
 #[test]
 fn the_documented_counts_hold_at_every_size() {
     for nodes in SIZES {
-        let mut cores = Cores::new(nodes, INLINE_MAX);
+        let mut cores = Cores::speculating(nodes, INLINE_MAX, HINTS);
         let mut apart = 0;
         for ((outcome, place, roles), number) in all(nodes).into_iter().zip(0..) {
             let cost = measure(&mut cores, outcome, roles, PAGE, number).unwrap();

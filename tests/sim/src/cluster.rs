@@ -73,6 +73,7 @@ impl Cluster {
             incarnation,
             members: plan.members.clone(),
             inline_max: plan.inline_max,
+            speculate: true,
             unsound_keep_copies: plan.unsound_keep_copies,
         };
         let node = Node::start(config, Box::new(transport), arena.clone(), Arc::new(host), families)

@@ -207,6 +207,7 @@ pub(super) mod source {
     pub(crate) const READ: u8 = 1;
     pub(crate) const BYTES: u8 = 2;
     pub(crate) const MAKE: u8 = 3;
+    pub(crate) const SPECULATED: u8 = 4;
 }
 
 /// The reasons of a NACK.

@@ -413,6 +413,7 @@ impl<'a> Bytes<'a> {
         match (kind, place) {
             (source::COPY, None) => Ok(Source::Copy),
             (source::READ, Some(location)) => Ok(Source::Read(location)),
+            (source::SPECULATED, Some(location)) => Ok(Source::Speculated(location)),
             (source::BYTES, None) => Inline::new(inline).map(Source::Bytes).ok_or(self.wrong_length()),
             (source::MAKE, None) => Ok(Source::Make),
             _ => Err(self.wrong("source", u64::from(kind))),

@@ -196,6 +196,7 @@ fn parts(source: &Source) -> (u8, body::Place, &[u8]) {
         Source::Read(location) => (source::READ, place(Some(*location)), &[]),
         Source::Bytes(inline) => (source::BYTES, place(None), inline.as_slice()),
         Source::Make => (source::MAKE, place(None), &[]),
+        Source::Speculated(location) => (source::SPECULATED, place(Some(*location)), &[]),
     }
 }
 

@@ -30,6 +30,7 @@ fn source() -> impl Strategy<Value = Source> {
     prop_oneof![
         Just(Source::Copy),
         location().prop_map(Source::Read),
+        location().prop_map(Source::Speculated),
         vec(any::<u8>(), 0..=INLINE_MAX).prop_map(|bytes| Source::Bytes(Inline::new(&bytes).unwrap())),
         Just(Source::Make),
     ]

@@ -62,6 +62,7 @@ impl Cluster {
                 incarnation: Incarnation(1),
                 members: members.clone(),
                 inline_max: 256,
+                speculate: true,
                 unsound_keep_copies: false,
             };
             let linker = here(me).map(|_| partition.clone() as Arc<dyn kddm_rdma::IoLinker>);

@@ -75,8 +75,14 @@ impl Server {
             greeting: Greeting { protocol_version: 1, format_version: 1, root: Some(partition.root()) },
         };
         let fabric = Tcp::start(tcp, arena.clone()).unwrap();
-        let setup =
-            NodeConfig { me, incarnation, members: vec![me], inline_max: 256, unsound_keep_copies: false };
+        let setup = NodeConfig {
+            me,
+            incarnation,
+            members: vec![me],
+            inline_max: 256,
+            speculate: true,
+            unsound_keep_copies: false,
+        };
         let families = kdfs_fs::families(Some(partition.linker()));
         let node = Node::start(setup, Box::new(fabric), arena, host.clone(), families).unwrap();
         let orphans: Arc<std::sync::OnceLock<FileSystem>> = Arc::default();

@@ -111,6 +111,7 @@ impl Servers {
             incarnation,
             members: world.members.clone(),
             inline_max: 256,
+            speculate: true,
             unsound_keep_copies: false,
         };
         let linker = Arc::new(WithoutWaiting(Mutex::new(Some(partition.linker()))));
