@@ -49,6 +49,8 @@ impl Bench {
                 members: members.clone(),
                 loss: Loss::Local,
                 inline_max: 256,
+                hints: 0,
+                eager: false,
                 unsound_keep_copies: false,
                 #[cfg(feature = "mutants")]
                 mutant: None,
