@@ -1,7 +1,7 @@
 //! What is under the engine's lock: the core, the fabric, the operations; and the carrying out of effects.
 
 use crate::{
-    PeerState,
+    PeerState, Standing,
     inner::Inner,
     operations::{Abandoned, Operations, Outcome},
     pressure::Shortage,
@@ -9,7 +9,7 @@ use crate::{
     store::Memory,
 };
 use kddm_coherence::{
-    Asked, Core, Effect, Input, LinkerCall, LinkerReply, OpError, OpId, Operation, Speculations,
+    Asked, Core, Effect, Input, LinkerCall, LinkerReply, Loss, OpError, OpId, Operation, Speculations,
 };
 use kddm_fabric::{Counters, Event, Transport};
 use kddm_object::{Hold, Mode, NodeId, NodeSet, ObjectKey, SlotId};
@@ -18,6 +18,7 @@ use std::{
     collections::VecDeque,
     mem,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 /// What is left to do when the lock is given back, because it runs code of others.
@@ -26,6 +27,7 @@ pub(crate) enum After {
     Call(ObjectKey, LinkerCall),
     MakeRoom(ObjectKey),
     WatchShortage,
+    MoveAway,
     Tell,
 }
 
@@ -51,6 +53,14 @@ pub(crate) struct Engine {
     told: VecDeque<Told>,
     up: NodeSet,
     waiting_for_peers: Vec<Waker>,
+    /// Where the node stood when the lock was given back last, and who waits for that to change.
+    stood: Standing,
+    watching: Vec<Waker>,
+    /// Members of the view whose connections have broken since it was adopted.
+    lost: NodeSet,
+    moves_away: bool,
+    /// It was expelled, and has broken its connections.
+    cut_off: bool,
     counts: Counts,
     stopped: bool,
 }
@@ -70,16 +80,24 @@ impl Engine {
             told: VecDeque::new(),
             up: NodeSet::EMPTY,
             waiting_for_peers: Vec::new(),
+            stood: Standing::default(),
+            watching: Vec::new(),
+            lost: NodeSet::EMPTY,
+            moves_away: false,
+            cut_off: false,
             counts: Counts::default(),
             stopped: false,
         }
     }
 
     /// Before the lock is given back: everything to the network, and out with what others have to do.
-    pub(crate) fn leave(&mut self) -> Afterwards {
+    pub(crate) fn leave(&mut self, node: &Inner) -> Afterwards {
         self.transport.flush();
         if !self.told.is_empty() {
             self.after.push(After::Tell);
+        }
+        if !self.watching.is_empty() && self.stood != self.standing(node) {
+            self.after.extend(self.watching.drain(..).map(After::Wake));
         }
         mem::take(&mut self.after)
     }
@@ -165,6 +183,9 @@ impl Engine {
                     tracing::warn!(%node, certain, reason, "peer is lost; what needs it fails until it is back");
                 }
                 self.up.remove(node);
+                if self.core.is_member(node) {
+                    self.lost.insert(node);
+                }
                 Input::PeerDown(node)
             }
             Event::Refused { node, reason } => {
@@ -176,11 +197,18 @@ impl Engine {
 
     /// Takes one step, and all that follow from it here and now.
     pub(crate) fn input(&mut self, node: &Inner, input: Input) {
+        if self.core.may_hit() && !node.lease.has_time(&*node.host) {
+            self.inputs.push_back(Input::Lease(false));
+        }
         self.inputs.push_back(input);
         while let Some(input) = self.inputs.pop_front() {
             let mut freed = 0;
             let mut memory = Memory { arena: &node.arena, families: &node.families, freed: &mut freed };
+            let view = self.core.view();
             self.core.step(input, &mut memory, &mut self.effects);
+            if self.core.view() != view {
+                self.lost = NodeSet::EMPTY;
+            }
             if freed != 0 {
                 self.shortage.freed(freed, || node.host.now());
             }
@@ -190,6 +218,63 @@ impl Engine {
             }
             self.effects = effects;
         }
+        self.follow_view(node);
+    }
+
+    /// What an adopted view asks of the node itself.
+    fn follow_view(&mut self, node: &Inner) {
+        if self.core.is_expelled() && !mem::replace(&mut self.cut_off, true) {
+            // Before anything of its memory is used again: who does not know yet must not READ it.
+            node.lease.set(Duration::ZERO);
+            self.transport.flush();
+            self.transport.disconnect();
+        }
+        if self.core.is_leaving() && !mem::replace(&mut self.moves_away, true) {
+            self.after.push(After::MoveAway);
+        }
+    }
+
+    /// Until then the node may use what it has.
+    pub(crate) fn lease(&mut self, node: &Inner, until: Duration) {
+        if self.core.loss() == Loss::Local || self.core.is_expelled() {
+            return;
+        }
+        let (had, has) = (self.core.may_hit(), node.host.now() < until);
+        node.lease.set(until);
+        if had != has {
+            self.input(node, Input::Lease(has));
+        }
+    }
+
+    /// Asks all copies to go; false if there is nothing more to do.
+    pub(crate) fn move_away(&mut self, node: &Inner) -> bool {
+        self.moves_away = self.core.is_leaving() && !self.stopped && !self.standing(node).drained;
+        if self.moves_away {
+            let copies = self.core.copied_keys();
+            self.evict(node, &copies);
+        }
+        self.moves_away
+    }
+
+    pub(crate) fn standing(&self, node: &Inner) -> Standing {
+        Standing {
+            view: self.core.view(),
+            settled: self.core.is_settled(),
+            drained: self.core.is_leaving() && self.core.is_drained() && self.core.is_quiet(),
+            expelled: self.core.is_expelled(),
+            lost: self.lost,
+            leased: self.core.may_hit() && node.lease.has_time(&*node.host),
+        }
+    }
+
+    pub(crate) fn watch_standing(&mut self, node: &Inner, waker: Waker) {
+        self.stood = self.standing(node);
+        self.watching.push(waker);
+    }
+
+    /// The members of the view that keep directories.
+    pub(crate) fn homes(&self) -> &[NodeId] {
+        self.core.homes()
     }
 
     fn carry_out(&mut self, node: &Inner, effect: Effect) {

@@ -6,6 +6,7 @@ use crate::{
     engine::{After, Afterwards, Engine, Told},
     event_loop::EventLoop,
     family::Families,
+    membership::Lease,
     pressure,
     status::Hits,
     sync::Mutex,
@@ -24,6 +25,7 @@ pub(crate) struct Inner {
     pub(crate) me: NodeId,
     incarnation: Incarnation,
     pub(crate) members: Vec<NodeId>,
+    pub(crate) lease: Lease,
     pub(crate) arena: Arc<Arena>,
     pub(crate) host: Arc<dyn Host>,
     pub(crate) families: Families,
@@ -35,10 +37,12 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
+    #[allow(clippy::too_many_arguments, reason = "what a node is made of")]
     pub(crate) fn start(
         me: NodeId,
         incarnation: Incarnation,
         members: Vec<NodeId>,
+        lease: Lease,
         engine: Engine,
         arena: Arc<Arena>,
         host: Arc<dyn Host>,
@@ -50,6 +54,7 @@ impl Inner {
             me,
             incarnation,
             members,
+            lease,
             arena,
             host,
             families,
@@ -92,7 +97,7 @@ impl Inner {
     fn locked<R>(&self, action: impl FnOnce(&mut Engine) -> R) -> (R, Afterwards) {
         let mut engine = self.engine.lock();
         let result = action(&mut engine);
-        (result, engine.leave())
+        (result, engine.leave(self))
     }
 
     /// Never enters the engine more than one level deep: what follows is handed back.
@@ -120,6 +125,7 @@ impl Inner {
             },
             After::MakeRoom(key) => return self.make_room(key),
             After::WatchShortage => self.watch_shortage(),
+            After::MoveAway => self.move_away(),
             After::Tell => self.tell(),
         }
         Afterwards::new()
@@ -142,6 +148,16 @@ impl Inner {
                 if !node.enter(|engine| engine.watch_shortage(&node)) {
                     return;
                 }
+            }
+        }));
+    }
+
+    /// This node leaves: asks its copies to go, again and again until none is left. Those that are held go when they are put.
+    fn move_away(&self) {
+        let Some(node) = self.this.upgrade() else { return };
+        self.host.clone().spawn(Box::pin(async move {
+            while node.enter(|engine| engine.move_away(&node)) {
+                node.host.sleep(pressure::LOOK_AGAIN).await;
             }
         }));
     }
@@ -236,8 +252,8 @@ impl Inner {
     }
 
     pub(crate) fn dump(&self, key: ObjectKey) -> ObjectDump {
-        let home = self.families.policy(key.set).and_then(|policy| policy.home_of(key, &self.members));
         let engine = self.engine.lock();
+        let home = self.families.policy(key.set).and_then(|policy| policy.home_of(key, engine.homes()));
         let word = self.arena.lookup(key).map(|slot| self.arena.load(slot));
         ObjectDump { key, home, word, state: engine.describe(key) }
     }

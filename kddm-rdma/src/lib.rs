@@ -23,6 +23,7 @@ mod family;
 pub mod host;
 mod inner;
 mod linker;
+mod membership;
 mod node;
 mod operations;
 mod options;
@@ -36,11 +37,14 @@ mod waiting;
 pub use error::NodeError;
 pub use family::SetFamily;
 pub use host::{BoxFuture, Disk, Host, Job, LinuxHost};
-pub use kddm_coherence::OpError;
+pub use kddm_coherence::{Loss, Member, OpError, View};
 pub use kddm_fabric::{Counters, PeerState, Transport};
 pub use kddm_memory::{Arena, ArenaConfig, Exclusive, Shared, Usage};
-pub use kddm_object::{Durability, FirstTouch, Home, Incarnation, Mode, NodeId, ObjectKey, SetId, SetPolicy};
+pub use kddm_object::{
+    Durability, FirstTouch, Home, Incarnation, Mode, NodeId, ObjectKey, SetId, SetPolicy, ViewId,
+};
 pub use linker::{Inserted, IoLinker, Keep};
+pub use membership::{Membership, Standing};
 pub use node::{Node, NodeConfig};
 pub use options::Options;
 pub use registry::RegistryError;

@@ -5,6 +5,7 @@ use crate::{
     engine::Engine,
     family::Families,
     inner::Inner,
+    membership::Lease,
     registry::{Registered, Registry},
     waiting::{Acquire, Operate},
 };
@@ -22,6 +23,9 @@ pub struct NodeConfig {
     pub incarnation: Incarnation,
     /// The members of the cluster, this node among them.
     pub members: Vec<NodeId>,
+    /// How the loss of nodes is dealt with. With agreed views the members of the cluster are those of the view
+    /// ([`Node::membership`]), and nothing is done before the first.
+    pub loss: Loss,
     /// Objects up to this size ride in messages; at most [`kddm_object::limits::INLINE_MAX`].
     pub inline_max: u32,
     /// Post READs beside requests, where the object was last, when that pays.
@@ -78,15 +82,21 @@ impl Node {
             me: config.me,
             incarnation: config.incarnation,
             members: members.clone(),
-            loss: Loss::Local,
+            loss: config.loss,
             inline_max: config.inline_max,
             hints: if config.speculate { hints(&arena) } else { 0 },
             eager: false,
             unsound_keep_copies: config.unsound_keep_copies,
         });
         let engine = Engine::new(config.me, core, transport);
-        let inner = Inner::start(config.me, config.incarnation, members, engine, arena, host, families)?;
+        let lease = Lease::of(config.loss);
+        let inner =
+            Inner::start(config.me, config.incarnation, members, lease, engine, arena, host, families)?;
         Ok(Node { _running: Arc::new(Running(inner.clone())), inner })
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
     }
 
     /// This node's id.

@@ -52,6 +52,7 @@ impl<G: Guard> Future for Acquire<'_, G> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<G, OpError>> {
         if self.waiting.op.is_none()
             && let Ok(guard) = G::hit(&self.waiting.node.arena, self.key)
+            && self.waiting.node.lease.has_time(&*self.waiting.node.host)
         {
             self.waiting.node.hits.count();
             return Poll::Ready(Ok(guard));

@@ -70,6 +70,7 @@ impl World {
             me,
             incarnation: Incarnation(1),
             members: vec![me],
+            loss: kddm_rdma::Loss::Local,
             inline_max: 256,
             speculate: true,
             unsound_keep_copies: false,

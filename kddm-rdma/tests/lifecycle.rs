@@ -13,6 +13,7 @@ fn config(me: u8, members: &[u8]) -> NodeConfig {
         me: id(me),
         incarnation: Incarnation(1),
         members: members.iter().map(|&member| id(member)).collect(),
+        loss: kddm_rdma::Loss::Local,
         inline_max: 256,
         speculate: true,
         unsound_keep_copies: false,

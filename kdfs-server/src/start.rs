@@ -129,6 +129,7 @@ fn assemble(
         me: member.id,
         incarnation,
         members: cluster.members(),
+        loss: kddm_rdma::Loss::Local,
         inline_max: INLINE_MAX as u32,
         speculate: true,
         unsound_keep_copies: options.unsound_keep_copies,

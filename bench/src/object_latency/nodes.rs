@@ -40,6 +40,7 @@ impl Nodes {
                 me: *me,
                 incarnation: Incarnation(1),
                 members: members.clone(),
+                loss: kddm_rdma::Loss::Local,
                 inline_max: INLINE_MAX,
                 speculate: true,
                 unsound_keep_copies: false,

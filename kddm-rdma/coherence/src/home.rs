@@ -313,6 +313,8 @@ impl Core {
         let why = match reply {
             // Others have joined the line here. What the linker may have made for the try, nobody has seen yet.
             LinkerReply::Ok if try_only && !self.is_unused_here(me, key, cx.store) => Some(Nack::WouldBlock),
+            // Who asked is gone, or asks anew: what the linker may have made was not made for those who are next.
+            LinkerReply::Ok if request.rid == Rid(0) => Some(Nack::Again),
             LinkerReply::Ok => None,
             LinkerReply::Absent => Some(Nack::Absent),
             LinkerReply::Failed(errno) => Some(Nack::Device(errno)),
@@ -341,7 +343,9 @@ impl Core {
                     }
                 }
                 let why = why.unwrap_or(Nack::Device(5));
-                self.send(by, key, Body::Nack { rid: request.rid, why }, cx);
+                if request.rid != Rid(0) {
+                    self.send(by, key, Body::Nack { rid: request.rid, why }, cx);
+                }
             }
         }
         self.serve(key, cx);

@@ -121,6 +121,26 @@ impl Core {
         self.views.phase == Phase::Serving && self.views.settled
     }
 
+    /// Whether this node leaves in good order: it is no home, and moves its copies.
+    pub fn is_leaving(&self) -> bool {
+        self.view > ViewId(0) && !self.views.is_expelled() && !self.homes.contains(&self.config.me)
+    }
+
+    /// The members of the view that keep directories, ascending.
+    pub fn homes(&self) -> &[NodeId] {
+        &self.homes
+    }
+
+    /// Whether `node` is another member of the view.
+    pub fn is_member(&self, node: NodeId) -> bool {
+        self.up.contains_key(&node)
+    }
+
+    /// How this node deals with the loss of others.
+    pub fn loss(&self) -> Loss {
+        self.config.loss
+    }
+
     /// The view that this node has adopted.
     pub fn view(&self) -> ViewId {
         self.view
@@ -237,7 +257,8 @@ impl Core {
         }
     }
 
-    pub(crate) fn copied_keys(&self) -> Vec<ObjectKey> {
+    /// The objects of which this node has something, ascending.
+    pub fn copied_keys(&self) -> Vec<ObjectKey> {
         let mut keys: Vec<ObjectKey> = self.copies.keys().copied().collect();
         keys.sort_unstable();
         keys

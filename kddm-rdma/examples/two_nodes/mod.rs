@@ -32,6 +32,7 @@ pub fn start(me: u8, port: u16, families: Vec<Arc<dyn SetFamily>>) -> Result<Nod
         me,
         incarnation,
         members: members.into(),
+        loss: kddm_rdma::Loss::Local,
         inline_max: 256,
         speculate: true,
         unsound_keep_copies: false,

@@ -124,6 +124,7 @@ impl Cluster {
             me,
             incarnation,
             members: self.members.clone(),
+            loss: kddm_rdma::Loss::Local,
             inline_max: 256,
             speculate: true,
             unsound_keep_copies: self.setup.unsound,

@@ -46,6 +46,8 @@ pub enum Ended {
     Refused,
     /// Nothing was changed, though the object may have been made.
     Failed,
+    /// It may have taken effect, or not; if it has not by now, it never will.
+    Perhaps,
     /// Nobody knows: it may take effect later.
     Unknown,
 }
@@ -135,7 +137,7 @@ impl<K: Ord + Copy + fmt::Debug> History<K> {
             (_, action) => (action.unheard(), false),
         };
         (operation.action, operation.certain) = (action, certain);
-        if certain {
+        if certain || ended == Ended::Perhaps {
             operation.ended = event;
         }
     }
@@ -154,6 +156,16 @@ impl<K: Ord + Copy + fmt::Debug> History<K> {
     /// From now on, until it is closed, what was put into the object since its last sync may turn out to be gone.
     pub fn loss(&mut self, object: K, who: Who) {
         let _open = self.begin(object, who, Action::Loss);
+    }
+
+    /// From now on, until it is closed, an object that nobody has touched may turn out to count as lost.
+    pub fn doubt(&mut self, object: K, who: Who) {
+        let _open = self.begin(object, who, Action::Doubt);
+    }
+
+    /// From now on, until it is closed, this may turn out to be the object: who wrote it had no right to, and nobody knows what became of it.
+    pub fn stray(&mut self, object: K, who: Who, value: u64) {
+        let _open = self.begin(object, who, Action::Stray(value));
     }
 
     /// Everything is at rest: what has not taken effect by now never will.

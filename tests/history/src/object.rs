@@ -59,6 +59,10 @@ pub(crate) enum Action {
     Sync,
     /// A crash: what was put since the last sync may be gone, from some moment on.
     Loss,
+    /// A crash after which nobody knows whether the object was ever touched: if not, it may count as lost.
+    Doubt,
+    /// Somebody wrote this whose right to do so had ended. It may come to count, where nobody holds the object.
+    Stray(u64),
 }
 
 /// An object between two operations.
@@ -108,6 +112,13 @@ impl State {
             },
             Action::Sync => smallvec![State { past: SmallVec::new(), ..self.clone() }],
             Action::Loss => self.losses(|_| true),
+            Action::Doubt => self
+                .found(Content::Untouched, crashes)
+                .iter()
+                .map(|it| it.with(Content::Lost, crashes))
+                .collect(),
+            Action::Stray(_) if self.held() => Next::new(),
+            Action::Stray(value) => smallvec![self.with(Content::Value(value), crashes)],
         }
     }
 
@@ -215,6 +226,8 @@ impl fmt::Display for Action {
             Action::Touch(_) => write!(f, "may have made it"),
             Action::Sync => write!(f, "sync"),
             Action::Loss => write!(f, "a crash"),
+            Action::Doubt => write!(f, "a crash with a directory"),
+            Action::Stray(value) => write!(f, "{value} is written without a right"),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::world::World;
 use fastrand::Rng;
 use kddm_history::Who;
 use kddm_object::limits::SLAB_MIN;
-use kddm_rdma::{Arena, ArenaConfig, Incarnation, Node, NodeConfig, NodeId};
+use kddm_rdma::{Arena, ArenaConfig, Incarnation, Loss, Node, NodeConfig, NodeId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Alive {
     /// Its life.
     pub life: Life,
+    /// The same for its peers.
+    pub incarnation: Incarnation,
     /// The node.
     pub node: Node,
     /// Its memory.
@@ -72,6 +74,7 @@ impl Cluster {
             me: id,
             incarnation,
             members: plan.members.clone(),
+            loss: if plan.views.is_some() { Loss::Agreed } else { Loss::Local },
             inline_max: plan.inline_max,
             speculate: true,
             unsound_keep_copies: plan.unsound_keep_copies,
@@ -79,7 +82,8 @@ impl Cluster {
         let node = Node::start(config, Box::new(transport), arena.clone(), Arc::new(host), families)
             .expect("a member of its own list, with families of different kinds");
         world.log.note(world.executor.now(), id.get(), "begins", || format!("begins life {}", life.0));
-        self.alive.insert(id, Alive { life, node, arena, dead });
+        world.ledger.lock().begins(id);
+        self.alive.insert(id, Alive { life, incarnation, node, arena, dead });
     }
 
     /// A process ends. Of its jobs some had done their work already, though nobody hears of it.

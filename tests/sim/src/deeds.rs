@@ -13,6 +13,9 @@ impl Program {
     /// Does `operations` things.
     pub async fn run(mut self, operations: u32) {
         for _ in 0..operations {
+            if self.world.ledger.lock().departing.contains(&self.node.me()) {
+                return;
+            }
             let think = self.world.plan.think;
             self.pause(think).await;
             let deed = self.world.plan.deeds[self.rng.usize(0..self.world.plan.deeds.len())];
@@ -249,6 +252,10 @@ impl Program {
         let plan = &self.world.plan;
         let allowed = match error {
             RegistryError::Object(OpError::PeerLost(_) | OpError::Lost) => plan.loses_nodes(),
+            RegistryError::Object(OpError::NoHome(_) | OpError::Expelled) => {
+                let ledger = self.world.ledger.lock();
+                plan.views.is_some() && (ledger.troubled || ledger.ever_lost)
+            }
             RegistryError::Object(OpError::NoMemory) => plan.tight,
             _ => false,
         };

@@ -184,6 +184,11 @@ impl Executor {
         self.0.lock().tasks.values().filter(|task| task.program).count()
     }
 
+    /// Those of one life.
+    pub fn programs_of(&self, life: Life) -> usize {
+        self.0.lock().tasks.values().filter(|task| task.program && task.life == life).count()
+    }
+
     /// Tasks of nodes, and jobs, that have not ended.
     pub fn chores(&self) -> usize {
         let state = self.0.lock();

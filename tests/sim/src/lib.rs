@@ -8,6 +8,7 @@
 //! ```text
 //! plan        what the seed stands for            executor, host, transport, device   the world of a node
 //! run         beginning, rounds, rest, end        cluster, membership, faults          who lives, what goes wrong
+//! council     who decides on views
 //! program     what a thread does, recorded        deeds                                what it decides to do
 //! files       the file system above it, on the server's partitions, beside a model of POSIX
 //! history     (kddm-history) explains what was seen          rest, fairness            what else is checked
@@ -17,6 +18,7 @@
 mod bytes;
 mod cluster;
 mod command;
+mod council;
 mod coverage;
 mod deeds;
 mod device;

@@ -70,8 +70,10 @@ const DEEDS: [Deed; 16] = [
 pub struct Faults {
     /// Processes that end, at once or in good order.
     pub ends: u32,
-    /// Nodes that nobody hears for longer than the silence that is noticed.
+    /// Nodes that nobody hears for longer than the silence that is noticed; with views, for a while.
     pub losses: u32,
+    /// Nodes that leave in good order, with views.
+    pub departs: u32,
     /// Links that are cut for a moment.
     pub cuts: u32,
     /// Processes that stand still for a moment.
@@ -80,6 +82,15 @@ pub struct Faults {
     pub slow: u32,
     /// Of a hundred calls of a device, so many fail.
     pub device_percent: u8,
+}
+
+/// How views are agreed upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ViewPlan {
+    /// So many of the members found the cluster; the others join.
+    pub founders: usize,
+    /// How long a lease lasts.
+    pub lease: Duration,
 }
 
 /// Everything that a seed decides beforehand.
@@ -115,6 +126,8 @@ pub struct Plan {
     pub inline_max: u32,
     /// The devices.
     pub device: Speed,
+    /// Whether views are agreed upon, and how: with every even seed.
+    pub views: Option<ViewPlan>,
     /// What goes wrong.
     pub faults: Faults,
     /// UNSOUND, to see that it is seen: nodes keep the copies that they have said to have dropped.
@@ -132,7 +145,12 @@ impl Plan {
         let rng = &mut Rng::with_seed(seed);
         let members: Vec<NodeId> =
             (1..=rng.u8(1..=5)).map(|id| NodeId::new(id).expect("1 to 5 are node ids")).collect();
-        let objects = objects(rng, &members);
+        let views = (seed % 2 == 0 && !isolation).then(|| views(seed, members.len()));
+        let objects = objects(
+            rng,
+            &members,
+            views.map(|(views, departs)| views.founders < members.len() || departs > 0),
+        );
         let tight = rng.u8(0..4) == 0;
         let arena = if tight { tight_arena(rng, &objects) } else { 8 << 20 };
         let most = [5, 50, 500, 5000][rng.usize(0..4)];
@@ -165,7 +183,12 @@ impl Plan {
                 most: micros([20, 200, 5_000][rng.usize(0..3)]),
                 stalled_percent: [0, 0, 5][rng.usize(0..3)],
             },
-            faults: faults(rng, members.len(), isolation),
+            faults: Faults {
+                // Where there is no room, who leaves has to wait for ever.
+                departs: views.map_or(0, |(_, departs)| if tight { 0 } else { departs }),
+                ..faults(rng, members.len(), isolation || views.is_some())
+            },
+            views: views.map(|(views, _)| views),
             members,
             objects,
             unsound_keep_copies: false,
@@ -181,12 +204,14 @@ impl Plan {
     pub fn is_fair(&self) -> bool {
         let silent = |deed: &Deed| matches!(deed, Deed::Prefetch | Deed::Cancel | Deed::Flush);
         let silent = self.deeds.iter().any(silent);
-        self.faults == Faults::default() && !self.tight && !silent
+        let joined = self.views.is_none_or(|views| views.founders == self.members.len());
+        self.faults == Faults::default() && joined && !self.tight && !silent
     }
 
     /// Whether nodes may be lost.
     pub fn loses_nodes(&self) -> bool {
-        self.faults.ends + self.faults.losses > 0
+        let stops = if self.views.is_some() { self.faults.stops + self.faults.cuts } else { 0 };
+        self.faults.ends + self.faults.losses + stops > 0
     }
 }
 
@@ -213,6 +238,7 @@ fn faults(rng: &mut Rng, nodes: usize, lossy: bool) -> Faults {
     let faults = Faults {
         ends: some(3, 3),
         losses: if lossy { some(6, 2) } else { 0 },
+        departs: 0,
         cuts: some(3, 6),
         stops: some(4, 4),
         slow: some(4, 3),
@@ -225,7 +251,17 @@ fn faults(rng: &mut Rng, nodes: usize, lossy: bool) -> Faults {
     }
 }
 
-fn objects(rng: &mut Rng, members: &[NodeId]) -> Vec<ObjectKey> {
+/// How views are agreed upon, and how many nodes leave in a round.
+fn views(seed: u64, members: usize) -> (ViewPlan, u32) {
+    let rng = &mut Rng::with_seed(seed ^ 0x71e35);
+    let founders = if rng.bool() { members } else { rng.usize(1..=members) };
+    let lease = Duration::from_millis([100, 200, 400][rng.usize(0..3)]);
+    let departs = if rng.bool() && members > 1 { rng.u32(1..=3) } else { 0 };
+    (ViewPlan { founders, lease }, departs)
+}
+
+/// `moving`: with views, whether nodes join or leave. Then the home of what has a fixed one is the first node, which does neither.
+fn objects(rng: &mut Rng, members: &[NodeId], moving: Option<bool>) -> Vec<ObjectKey> {
     let mut objects = Vec::new();
     let sets = rng.u32(1..=4);
     for number in 0..sets {
@@ -235,7 +271,8 @@ fn objects(rng: &mut Rng, members: &[NodeId]) -> Vec<ObjectKey> {
             3 => Home::ObjectBits,
             _ => Home::SubjectBits,
         };
-        let stored = rng.u8(0..5) < 2;
+        // A device does not move.
+        let stored = rng.u8(0..5) < 2 && (moving.is_none() || home != Home::Hash);
         let shape = Shape { size: rng.u8(0..7), home, stored, jobs: rng.bool() };
         let count = match rng.u8(0..6) {
             0 if shape.size < 5 => rng.u32(70..=400),
@@ -254,6 +291,11 @@ fn objects(rng: &mut Rng, members: &[NodeId]) -> Vec<ObjectKey> {
     rng.shuffle(&mut objects);
     // SubjectBits may name a node that a small cluster does not have.
     objects.retain(|&key| crate::sets::home_of(key, members).is_some());
+    if moving == Some(true) {
+        objects.retain(|&key| {
+            crate::sets::is_moving(key.set) || crate::sets::home_of(key, members) == members.first().copied()
+        });
+    }
     if objects.is_empty() {
         let shape = Shape { size: 1, home: Home::Hash, stored: false, jobs: false };
         objects.push(ObjectKey::new(shape.set(9), 1));

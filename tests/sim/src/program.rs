@@ -1,6 +1,7 @@
 //! A thread of a program, as it uses the node: everything that it does and sees is recorded.
 
 use crate::bytes;
+use crate::membership;
 use crate::world::{Ledger, World};
 use fastrand::Rng;
 use kddm_history::{Call, Ended, Mode, Touch, Who};
@@ -22,6 +23,9 @@ pub struct Program {
     /// What it decides.
     pub rng: Rng,
 }
+
+/// So many views begin while one operation is under way.
+const MOST_VIEWS: usize = 8;
 
 /// How a hold is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +99,7 @@ pub struct Held<G: Guard> {
     pub key: ObjectKey,
     /// What it saw.
     pub saw: u64,
+    number: u64,
     recorded: bool,
 }
 
@@ -132,7 +137,9 @@ impl Program {
                 (Ok((guard, saw)), Ended::Held(saw))
             }
             // It got nowhere.
-            Err(error @ OpError::PeerLost(_)) if self.world.time() == asked => {
+            Err(error @ (OpError::PeerLost(_) | OpError::NoHome(_) | OpError::Expelled))
+                if self.world.time() == asked =>
+            {
                 self.judge(key, error, way);
                 (Err(error), Ended::Refused)
             }
@@ -149,12 +156,17 @@ impl Program {
         let (world, who) = (self.world.clone(), self.who);
         let mut ledger = world.ledger.lock();
         Ledger::count(&mut ledger.held, who, key, true);
+        let number = self.world.next_hold();
+        let counts = recorded && !ledger.out.contains(&self.node.me());
+        if counts {
+            ledger.holds.insert(number, (who, key, G::MODE));
+        }
         ledger.seen.entry(self.node.me()).or_default().insert(key);
         if saw == 0 {
             ledger.owned.entry(self.node.me()).or_default().insert(key);
         }
         drop(ledger);
-        Ok(Held { guard: Some(guard), world, who, key, saw, recorded })
+        Ok(Held { guard: Some(guard), world, who, key, saw, number, recorded })
     }
 
     /// Ends the object.
@@ -163,11 +175,20 @@ impl Program {
     /// As the node says.
     pub async fn remove(&mut self, key: ObjectKey) -> Result<(), OpError> {
         let mut asking = self.begin(key, true, |history, who| history.remove(key, who));
+        // In each view that begins meanwhile it is asked for again, by those who do not know how far it came.
+        let most = if self.world.plan.views.is_some() { MOST_VIEWS } else { 0 };
+        let again = |_| self.begin(key, true, |history, who| history.remove(key, who));
+        let again: Vec<Asking> = (0..most).map(again).collect();
+        let before = self.world.views_begun(true);
         let result = self.node.remove(key).await;
+        let views = self.world.views_begun(false) - before;
+        for (place, mut again) in again.into_iter().enumerate() {
+            again.end(if place < views as usize { Ended::Perhaps } else { Ended::Refused });
+        }
         let ended = match result {
             Ok(()) => Ended::Done,
             // Nobody knows how far it came.
-            Err(OpError::PeerLost(_)) => Ended::Unknown,
+            Err(OpError::PeerLost(_) | OpError::NoHome(_) | OpError::Expelled) => Ended::Unknown,
             Err(_) => Ended::Failed,
         };
         result.err().map(|error| self.judge(key, error, Way::PLAIN));
@@ -211,10 +232,11 @@ impl Program {
     ) -> Asking {
         let (world, who, me) = (self.world.clone(), self.who, self.node.me());
         let mut ledger = world.ledger.lock();
-        if let std::collections::btree_map::Entry::Vacant(place) = ledger.homes.entry(key) {
-            if let Some(home) = self.node.dump(key).home {
-                place.insert(home);
-            }
+        let first = !ledger.homes.contains_key(&key);
+        // Before the first view nobody has a home.
+        let fixed = || crate::sets::home_of(key, &world.plan.members);
+        if let Some(home) = self.node.dump(key).home.or_else(fixed).filter(|_| first) {
+            ledger.homes.insert(key, home);
         }
         Ledger::count(&mut ledger.busy, who, key, true);
         if changes {
@@ -224,7 +246,11 @@ impl Program {
         if suspect {
             world.blur(&mut ledger, key);
         }
+        let doubtful = first && world.plan.views.is_some() && ledger.ever_lost;
         drop(ledger);
+        if doubtful {
+            membership::doubt(&world, key, who);
+        }
         let call = (!suspect).then(|| {
             let mut history = world.history.lock();
             history.at(world.executor.now().as_nanos() as u64);
@@ -236,7 +262,12 @@ impl Program {
     /// How an operation that failed is to be recorded. Says so if it must not fail like that.
     fn judge(&self, key: ObjectKey, error: OpError, way: Way) -> Ended {
         let plan = &self.world.plan;
-        let troubled = self.world.ledger.lock().troubled;
+        let (troubled, out) = {
+            let ledger = self.world.ledger.lock();
+            (ledger.troubled, ledger.out.contains(&self.node.me()))
+        };
+        // With views, what needs no particular node never fails for want of one.
+        let may_need = plan.views.is_none() || !crate::sets::is_moving(key.set);
         let (allowed, name, ended) = match error {
             // What was only made and never written need not outlive the memory of the nodes.
             OpError::Absent if crate::sets::is_stored(key.set) => {
@@ -245,13 +276,15 @@ impl Program {
             OpError::Absent => (way.touch == Touch::Refuse, "found nothing", Ended::FoundNothing),
             OpError::WouldBlock => (way.try_only, "try refused", Ended::Refused),
             OpError::Lost => (troubled || plan.loses_nodes(), "told: lost", Ended::FoundLost),
-            OpError::PeerLost(_) => (troubled, "told: peer lost", Ended::Failed),
+            OpError::PeerLost(_) => (troubled && may_need, "told: peer lost", Ended::Failed),
             OpError::Device(libc::ENOMEM) => (plan.tight, "told: no memory at home", Ended::Failed),
             OpError::Device(_) => (plan.faults.device_percent > 0, "told: device failed", Ended::Failed),
             OpError::NoMemory => (plan.tight, "told: no memory", Ended::Failed),
-            OpError::NoSet(_) | OpError::NoHome(_) | OpError::Expelled => {
-                (false, "told: no set", Ended::Failed)
+            OpError::NoHome(_) => {
+                (troubled && plan.views.is_some() && may_need, "told: no home", Ended::Failed)
             }
+            OpError::Expelled => (out, "told: expelled", Ended::Failed),
+            OpError::NoSet(_) => (false, "told: no set", Ended::Failed),
         };
         self.world.coverage.count(name);
         self.world.tell(self.who, key, name, 0);
@@ -315,15 +348,21 @@ impl<G: Guard> Held<G> {
     fn end(&mut self, wrote: Option<u64>, put: bool) {
         let Some(guard) = self.guard.take() else { return };
         let (world, who, key) = (self.world.clone(), self.who, self.key);
+        let mut ledger = world.ledger.lock();
+        let counts = ledger.holds.remove(&self.number).is_some();
+        Ledger::count(&mut ledger.held, who, key, false);
+        drop(ledger);
         if self.recorded {
             let mut history = world.history.lock();
             history.at(world.executor.now().as_nanos() as u64);
-            match put {
-                true => history.put(key, who, G::MODE, wrote),
-                false => history.holder_dies(key, who, G::MODE),
+            match (counts, put, wrote) {
+                (true, true, _) => history.put(key, who, G::MODE, wrote),
+                (true, false, _) => history.holder_dies(key, who, G::MODE),
+                // It may still reach a device, or a node that does not know.
+                (false, _, Some(value)) => history.stray(key, who, value),
+                (false, _, None) => {}
             }
         }
-        Ledger::count(&mut world.ledger.lock().held, who, key, false);
         if put {
             world.tell(who, key, "put", wrote.unwrap_or(0));
         } else {

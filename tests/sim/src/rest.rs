@@ -43,7 +43,7 @@ pub fn check(world: &World, cluster: &Cluster) -> Result<(), String> {
 }
 
 /// The slots that are not free, and whose they are.
-fn tenants(arena: &Arena) -> Vec<(SlotId, ObjectKey)> {
+pub fn tenants(arena: &Arena) -> Vec<(SlotId, ObjectKey)> {
     let usage = arena.usage();
     let most = (usage.slab_bytes / SLOT_SIZES[0] as usize) as u16;
     let slots = (0..usage.slabs as u16).flat_map(|slab| (0..most).map(move |index| SlotId::new(slab, index)));

@@ -1,6 +1,7 @@
 //! One seed, from beginning to end.
 
 use crate::cluster::Cluster;
+use crate::council::Council;
 use crate::coverage::Counts;
 use crate::faults::Troubles;
 use crate::findings::Finding;
@@ -47,7 +48,9 @@ pub fn run(plan: Plan, log: Log) -> Result<Report, Finding> {
     let world = World::new(plan, log);
     let mut rng = Rng::with_seed(seed ^ 0x51);
     let cluster = Cluster::start(world.clone(), rng.fork());
-    let mut simulator = Simulator { world, cluster, rng, troubles: None };
+    let views = world.plan.views;
+    let council = views.map(|views| Council::found(world.clone(), rng.fork(), views, &cluster));
+    let mut simulator = Simulator { world, cluster, council, rng, troubles: None };
     let result = simulator.live();
     simulator.end();
     result
@@ -56,13 +59,18 @@ pub fn run(plan: Plan, log: Log) -> Result<Report, Finding> {
 struct Simulator {
     world: Arc<World>,
     cluster: Cluster,
+    council: Option<Council>,
     rng: Rng,
     troubles: Option<Troubles>,
 }
 
 impl Simulator {
     fn live(&mut self) -> Result<Report, Finding> {
-        self.until_met()?;
+        self.troubles = Some(Troubles::none(self.world.clone(), self.rng.fork()));
+        // With views, those who are to join do so under load.
+        if self.council.is_none() {
+            self.until_met()?;
+        }
         let plan = self.world.plan.clone();
         for _ in 0..plan.rounds {
             let each = plan.think / 2 + plan.hold + plan.most_delay() * 6;
@@ -89,7 +97,9 @@ impl Simulator {
     /// Programs run to their ends, faults come and go, all comes to rest.
     fn round(&mut self) -> Result<(), Finding> {
         let world = self.world.clone();
-        self.until("programs end", |it| world.executor.programs() == 0 && it.troubles_over())?;
+        self.until("programs end", |it| {
+            world.executor.programs() == 0 && it.troubles_over() && (it.council.is_none() || it.have_met())
+        })?;
         self.until_met()?;
         self.until("all is at rest", |it| {
             world.executor.chores() == 0 && world.network.next_at().is_none() && it.is_idle()
@@ -111,10 +121,13 @@ impl Simulator {
     }
 
     fn until_met(&mut self) -> Result<(), Finding> {
-        self.until("nodes meet", |it| {
-            let met = |(id, _)| membership::has_met_all(&it.world, &it.cluster, id);
-            it.cluster.away().is_empty() && it.cluster.alive().all(met)
-        })
+        self.until("nodes meet", Simulator::have_met)
+    }
+
+    fn have_met(&self) -> bool {
+        let met = |(id, _)| membership::has_met_all(&self.world, &self.cluster, id);
+        let calm = self.council.as_ref().is_none_or(|council| council.is_calm(&self.cluster));
+        self.cluster.away().is_empty() && calm && self.cluster.alive().all(met)
     }
 
     fn troubles_over(&self) -> bool {
@@ -161,11 +174,19 @@ impl Simulator {
     fn step(&mut self) -> bool {
         let world = self.world.clone();
         let fault = self.troubles.as_ref().and_then(Troubles::next_at);
+        let council = self.council.as_ref().map(Council::next_at);
+        let other = [fault, council].into_iter().flatten().min();
         let alive = self.cluster.alive();
         let nodes: Vec<Driven<'_>> = alive.map(|(id, alive)| (id, alive.life, &alive.node)).collect();
-        let happened = turn(&world.executor, &world.network, &nodes, &mut self.rng, fault);
+        let happened = turn(&world.executor, &world.network, &nodes, &mut self.rng, other);
         if let Some(troubles) = &mut self.troubles {
-            troubles.happen(&mut self.cluster);
+            troubles.happen(&mut self.cluster, self.council.as_mut());
+            if let Some(council) = &mut self.council {
+                council
+                    .happen(&self.cluster)
+                    .into_iter()
+                    .for_each(|gone| troubles.ends(gone, &mut self.cluster));
+            }
         }
         happened
     }

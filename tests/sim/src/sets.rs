@@ -54,6 +54,17 @@ pub fn is_stored(set: SetId) -> bool {
     matches!(set.kind(), STORED | STORED_AT_ONCE)
 }
 
+/// Whether the home of a set's objects moves when the members change.
+pub fn is_moving(set: SetId) -> bool {
+    // Sets by name are spread by hash; the registry has a place of its own.
+    policy(set).map_or(set != SetId(0), |policy| policy.home == Home::Hash)
+}
+
+/// Whether the bytes of a set's objects can be lost.
+pub fn can_be_lost(set: SetId) -> bool {
+    policy(set).is_none_or(|policy| policy.object_size > 0 && policy.durability == Durability::Volatile)
+}
+
 /// The policy of a set of these kinds.
 pub fn policy(set: SetId) -> Option<SetPolicy> {
     let subject = set.subject();

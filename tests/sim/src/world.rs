@@ -9,12 +9,12 @@ use crate::log::Log;
 use crate::plan::Plan;
 use fastrand::Rng;
 use kddm_fabric::sim::SimNetwork;
-use kddm_history::{History, Who};
+use kddm_history::{History, Mode, Who};
 use kddm_object::{NodeId, ObjectKey};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The world of one seed.
@@ -39,6 +39,9 @@ pub struct World {
     pub ledger: Mutex<Ledger>,
     devices: Vec<Arc<Device>>,
     values: AtomicU64,
+    holds: AtomicU64,
+    /// Views decided on; and how many of them all members had settled in.
+    views: (AtomicU32, AtomicU32),
     /// When an operation of a program ended last, in nanoseconds.
     progress: AtomicU64,
 }
@@ -62,6 +65,14 @@ pub struct Ledger {
     pub suspects: BTreeSet<NodeId>,
     /// Objects of which nothing is promised until all is at rest.
     pub blurred: BTreeSet<ObjectKey>,
+    /// Holds that count, by number.
+    pub holds: BTreeMap<u64, (Who, ObjectKey, Mode)>,
+    /// Nodes that were expelled, or are about to end: what their present lives do counts no more.
+    pub out: BTreeSet<NodeId>,
+    /// Nodes that leave in good order: their programs begin nothing new.
+    pub departing: BTreeSet<NodeId>,
+    /// Some node was lost once.
+    pub ever_lost: bool,
     /// A node was lost in this round, so that what needs it may fail.
     pub troubled: bool,
 }
@@ -83,6 +94,8 @@ impl World {
             ledger: Mutex::default(),
             devices,
             values: AtomicU64::new(0),
+            holds: AtomicU64::new(0),
+            views: Default::default(),
             progress: AtomicU64::new(0),
             plan,
         })
@@ -91,6 +104,24 @@ impl World {
     /// A value that nobody has written yet.
     pub fn next_value(&self) -> u64 {
         self.values.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The newest view, and whether all members have settled in it.
+    pub fn view(&self, number: u32, settled: bool) {
+        self.views.0.store(number, Ordering::Relaxed);
+        if settled {
+            self.views.1.store(number, Ordering::Relaxed);
+        }
+    }
+
+    /// How many views have begun; at every member, or at any.
+    pub fn views_begun(&self, everywhere: bool) -> u32 {
+        if everywhere { &self.views.1 } else { &self.views.0 }.load(Ordering::Relaxed)
+    }
+
+    /// The number of the next hold.
+    pub fn next_hold(&self) -> u64 {
+        self.holds.fetch_add(1, Ordering::Relaxed)
     }
 
     /// What of a node outlives it. Members are numbered from 1.
@@ -128,6 +159,12 @@ impl World {
 }
 
 impl Ledger {
+    /// A node begins a new life.
+    pub fn begins(&mut self, node: NodeId) {
+        self.out.remove(&node);
+        self.departing.remove(&node);
+    }
+
     /// Adds one to, or takes one from, what `who` has.
     pub fn count(counts: &mut BTreeMap<(Who, ObjectKey), u32>, who: Who, key: ObjectKey, more: bool) {
         let count = counts.entry((who, key)).or_default();

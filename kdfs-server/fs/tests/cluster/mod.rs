@@ -61,6 +61,7 @@ impl Cluster {
                 me,
                 incarnation: Incarnation(1),
                 members: members.clone(),
+                loss: kddm_rdma::Loss::Local,
                 inline_max: 256,
                 speculate: true,
                 unsound_keep_copies: false,

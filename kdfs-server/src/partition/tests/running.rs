@@ -79,6 +79,7 @@ impl Server {
             me,
             incarnation,
             members: vec![me],
+            loss: kddm_rdma::Loss::Local,
             inline_max: 256,
             speculate: true,
             unsound_keep_copies: false,

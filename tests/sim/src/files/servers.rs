@@ -110,6 +110,7 @@ impl Servers {
             me: id,
             incarnation,
             members: world.members.clone(),
+            loss: kddm_rdma::Loss::Local,
             inline_max: 256,
             speculate: true,
             unsound_keep_copies: false,
