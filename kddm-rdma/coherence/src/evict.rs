@@ -15,6 +15,7 @@ impl Core {
         let me = self.config.me;
         let home = self.home_of(key, cx.store).map(|(home, _)| home);
         let frozen = self.is_frozen(key, cx.store) && !self.planted(Mutant::ReportedIsDropped);
+        let for_others = flush.is_none() && self.is_short_for_others();
         let usable = self
             .copies
             .get_mut(&key)
@@ -30,7 +31,7 @@ impl Core {
             self.drop_copy(key, cx);
         } else if home == Some(me) {
             self.evict_at_home(key, cx);
-        } else if let Some(home) = home {
+        } else if let Some(home) = home.filter(|_| !for_others) {
             if !std::mem::replace(&mut copy.evicting, true) {
                 self.send(home, key, Body::Evict, cx);
                 if self.planted(Mutant::OwnerDropsAtEvict) {
@@ -38,6 +39,17 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// Whether memory is wanted for nothing but to take namings over. For that no other home is asked to do the same: nodes that are
+    /// all short would pass it round for ever.
+    fn is_short_for_others(&self) -> bool {
+        let takes = |key: &ObjectKey| {
+            let copy = self.copies.get(key).filter(|copy| copy.request.is_none());
+            let first = copy.and_then(|copy| copy.waiters.first());
+            first.is_some_and(|waiter| matches!(waiter.purpose, Purpose::Take(_))) && !self.fill_waits(*key)
+        };
+        !self.starved.is_empty() && !self.is_leaving() && self.starved.iter().all(takes)
     }
 
     /// Drops an idle copy that nobody else will READ.

@@ -321,6 +321,65 @@ fn what_is_lost_is_told_until_somebody_makes_it_anew() {
 }
 
 #[test]
+fn what_nobody_touched_may_be_lost_with_its_directory_and_nothing_else() {
+    let story = |written: bool| {
+        told(|h| {
+            if written {
+                h.exchange(1, 0, 5);
+            }
+            h.0.doubt(KEY, who(3));
+            h.existing(2, Ended::FoundLost);
+        })
+    };
+    assert!(story(false));
+    assert!(!story(true));
+}
+
+#[test]
+fn what_was_written_without_a_right_may_count_until_it_is_closed() {
+    let story = |close: bool, saw: &[u64]| {
+        told(|h| {
+            h.exchange(1, 0, 5);
+            h.0.stray(KEY, who(3), 6);
+            if close {
+                h.0.close();
+                h.exchange(1, 5, 7);
+            }
+            saw.iter().for_each(|&saw| h.look(2, saw));
+        })
+    };
+    assert!(story(false, &[5, 6]));
+    assert!(story(false, &[6, 6]));
+    assert!(!story(false, &[6, 5]), "it comes once");
+    assert!(story(true, &[7]));
+    assert!(!story(true, &[6]), "it is over");
+}
+
+#[test]
+fn a_remove_that_perhaps_was_has_been_by_its_end() {
+    let story = |made_anew: bool| {
+        told(|h| {
+            h.exchange(1, 0, 5);
+            let call = h.0.remove(KEY, who(3));
+            if made_anew {
+                h.exchange(1, 0, 6);
+            }
+            h.0.end(call, Ended::Perhaps);
+            h.exchange(1, if made_anew { 6 } else { 5 }, 7);
+            h.look(2, 7);
+        })
+    };
+    assert!(story(false) && story(true));
+    let late = told(|h| {
+        h.exchange(1, 0, 5);
+        h.remove(3, Ended::Perhaps);
+        h.look(2, 5);
+        h.look(2, 0);
+    });
+    assert!(!late, "it has not been by its end, and comes all the same");
+}
+
+#[test]
 fn nothing_is_promised_while_it_is_blurred_and_everything_after() {
     let story = |after: [u64; 2]| {
         told(|h| {

@@ -30,7 +30,7 @@ impl Coverage {
 }
 
 /// What must occur in a run of many seeds.
-pub const EXPECTED: [&str; 39] = [
+pub const EXPECTED: [&str; 48] = [
     "get held",
     "write held",
     "grab held",
@@ -70,4 +70,13 @@ pub const EXPECTED: [&str; 39] = [
     "fault: link slow",
     "fault: device failed",
     "job done though its node died",
+    "told: expelled",
+    "told: no home",
+    "fault: leaves in good order",
+    "view: joined",
+    "view: left in good order",
+    "view: expelled alive",
+    "view: expelled with a lease",
+    "view: expelled, and knows",
+    "view: lease ran out",
 ];

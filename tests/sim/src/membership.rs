@@ -82,11 +82,14 @@ pub fn is_out(world: &World, cluster: &Cluster, id: NodeId) {
     if ledger.out.insert(id) {
         world.coverage.count("view: expelled alive");
     }
-    let theirs = |who: &Who| who.node == id.get();
-    for (_, (who, key, mode)) in ledger.holds.extract_if(.., |_, (who, ..)| theirs(who)) {
-        world.coverage.count("hold outlived its lease");
-        world.history.lock().holder_dies(key, who, mode);
-    }
+    ledger.holds.retain(|_, &mut (who, key, mode)| {
+        let theirs = who.node == id.get();
+        if theirs {
+            world.coverage.count("hold outlived its lease");
+            world.history.lock().holder_dies(key, who, mode);
+        }
+        !theirs
+    });
 }
 
 /// A node that goes on living is about to be given up by others, or to give them up.
