@@ -5,7 +5,7 @@
 //! there for its end. Only with agreed views: a view ends all of a chain at once, whereas a node lost alone could be any link.
 
 use crate::core::{Context, Core, Loss};
-use crate::entry::{Before, Copies, Pending, State, Work};
+use crate::entry::{Holder, Pending, State, Transaction, Work};
 use crate::{Body, RecallKind, Request, RequestKind, Store};
 use kddm_object::{NodeId, ObjectKey, Rid, Seq};
 use smallvec::SmallVec;
@@ -25,15 +25,14 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// The transaction, once `owner` has the object.
-    fn work(self, owner: (NodeId, Rid)) -> Work {
-        let Link { by, request, .. } = self;
-        match request.kind {
-            RequestKind::Grab => {
-                Work::Grab { by, request, before: Before::Exclusive(owner.0, owner.1), retry: false }
-            }
-            _ => Work::Share { by, request, owner, retry: false },
-        }
+    /// The transaction, once the one before has its end.
+    fn transaction(self) -> Transaction {
+        let Link { seq, by, request } = self;
+        let work = match request.kind {
+            RequestKind::Grab => Work::Grab { by, request, retry: false },
+            _ => Work::Share { by, request, retry: false },
+        };
+        Transaction { seq, work }
     }
 }
 
@@ -44,9 +43,9 @@ impl Core {
             return;
         }
         loop {
-            let Some(entry) = self.entries.get_mut(&key) else { return };
+            let Some(entry) = self.directory.entry(key) else { return };
             // Nobody can refuse what was granted: whoever comes after it may count on it.
-            let State::Busy { work: Work::Grab { by, request, before, .. }, .. } = &entry.state else {
+            let Some(Transaction { work: Work::Grab { by, request, .. }, .. }) = entry.transaction() else {
                 return;
             };
             if request.try_only {
@@ -58,12 +57,12 @@ impl Core {
             });
             // A get leaves the object shared, for all who come then. And who has yet to drop its old copy has that order, and no
             // place for a second.
-            let drops = |copies: &Copies| tail != *by && copies.iter().any(|(node, _)| *node == tail);
-            let has_order = matches!(before, Before::Shared(_, copies) if drops(copies));
+            let drops = |copies: &[Holder]| tail != *by && copies.iter().any(|holder| holder.node == tail);
+            let has_order = matches!(entry.state, State::Shared { copies, .. } if drops(copies));
             if kind != RequestKind::Grab || has_order || follows.len() + 1 == LENGTH {
                 return;
             }
-            let Some(Pending::Request(from, next)) = entry.queue.first() else { return };
+            let Some(Pending::Request(from, next)) = entry.first_in_line() else { return };
             let kind = match next.kind {
                 RequestKind::Grab => RecallKind::Yield,
                 RequestKind::Get => RecallKind::Share,
@@ -73,7 +72,7 @@ impl Core {
                 return;
             }
             let (from, next) = (*from, next.clone());
-            entry.queue.remove(0);
+            self.directory.next_in_line(key);
             let (seq, life, rid) = (self.new_seq(), self.life_of(from), next.rid);
             self.chains.entry(key).or_default().push(Link { seq, by: from, request: next });
             let recall = Body::Recall { seq, kind, requester: from, life, rid, after, try_only: false };
@@ -86,8 +85,8 @@ impl Core {
         let Some(chain) = self.chains.get(&key) else { return };
         let Some(place) = chain.iter().position(|link| link.seq == seq) else { return };
         for _ in 0..=place {
-            let Some(State::Busy { work: Work::Grab { by, request, .. }, .. }) =
-                self.entries.get(&key).map(|entry| &entry.state)
+            let Some(Transaction { work: Work::Grab { by, request, .. }, .. }) =
+                self.directory.transaction(key)
             else {
                 return;
             };
@@ -97,8 +96,7 @@ impl Core {
 
     /// Whether another transaction follows `seq`, whose requester has an order to hand over.
     pub(crate) fn is_followed(&self, key: ObjectKey, seq: Seq) -> bool {
-        let under_way = self.entries.get(&key).map(|entry| &entry.state);
-        let first = matches!(under_way, Some(State::Busy { seq: current, .. }) if *current == seq);
+        let first = self.directory.transaction(key).is_some_and(|under_way| under_way.seq == seq);
         self.chains
             .get(&key)
             .is_some_and(|chain| first || chain.iter().rev().skip(1).any(|link| link.seq == seq))
@@ -112,23 +110,20 @@ impl Core {
             let before = self.chains.get(&key)?[before].seq;
             self.catch_up(key, before);
         }
-        let chain = self.chains.remove(&key)?;
-        let entry = self.entries.get_mut(&key)?;
-        entry.queue.insert_many(0, chain.into_iter().map(|link| Pending::Request(link.by, link.request)));
-        match entry.state {
-            State::Busy { seq, .. } => Some(seq),
-            _ => None,
+        for link in self.chains.remove(&key)?.into_iter().rev() {
+            self.directory.line_up_first(key, Pending::Request(link.by, link.request));
         }
+        self.directory.transaction(key).map(|under_way| under_way.seq)
     }
 
     /// `owner` has the object; the next transaction of the chain is the entry's now, if there is one.
-    pub(crate) fn next_link(&mut self, key: ObjectKey, owner: (NodeId, Rid)) {
+    pub(crate) fn next_link(&mut self, key: ObjectKey, (owner, rid): (NodeId, Rid)) {
+        self.directory.settle(key, State::Exclusive { owner, rid });
         let Some(chain) = self.chains.get_mut(&key) else { return };
         let link = chain.remove(0);
         if chain.is_empty() {
             self.chains.remove(&key);
         }
-        let seq = link.seq;
-        self.entries.entry(key).or_default().state = State::Busy { seq, work: link.work(owner) };
+        self.directory.start(key, link.transaction());
     }
 }

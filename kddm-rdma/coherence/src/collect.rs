@@ -2,7 +2,7 @@
 
 use crate::copy::{Since, later};
 use crate::core::{Context, Core};
-use crate::entry::{Copies, Pending, State, Work};
+use crate::entry::{Holder, Holders, Pending, State, Transaction, Work};
 use crate::mutant::Mutant;
 use crate::revoke::take_mode;
 use crate::{Body, Effect, Keep, LinkerCall, LinkerReply, Nack, Request, Store};
@@ -41,12 +41,11 @@ impl Core {
         rid: Rid,
         cx: &mut Context<'_, S>,
     ) {
-        let Some(entry) = self.entries.get(&key) else { return };
-        let copies = match &entry.state {
-            State::Uncached | State::Untouched | State::Lost => Copies::new(),
-            State::Shared { copies, .. } => copies.clone(),
-            State::Exclusive { owner, rid } => [(*owner, *rid)].into_iter().collect(),
-            State::Busy { .. } => return,
+        let copies: Holders = match self.directory.settled(key) {
+            None => return,
+            Some(State::Uncached | State::Untouched | State::Lost) => Holders::new(),
+            Some(State::Shared { copies, .. }) => copies.into(),
+            Some(State::Exclusive { owner, rid }) => [Holder::new(owner, rid)].into_iter().collect(),
         };
         self.collect(key, &copies, Then::Remove(from, rid), cx);
     }
@@ -55,11 +54,12 @@ impl Core {
     pub(crate) fn collect<S: Store>(
         &mut self,
         key: ObjectKey,
-        copies: &Copies,
+        copies: &[Holder],
         then: Then,
         cx: &mut Context<'_, S>,
     ) {
-        let mut due: Copies = copies.iter().copied().filter(|(node, _)| self.is_reachable(*node)).collect();
+        let mut due: Holders =
+            copies.iter().copied().filter(|holder| self.is_reachable(holder.node)).collect();
         if matches!(then, Then::Remove(..)) && self.planted(Mutant::RemoveDoesNotWait) {
             due.clear();
         }
@@ -69,8 +69,9 @@ impl Core {
         }
         let seq = self.start(key, Work::Collect { due, kept: SmallVec::new(), then });
         let (requester, life) = (self.config.me, self.config.incarnation);
-        for &(node, after) in copies {
-            self.send(node, key, Body::Invalidate { seq, requester, life, after, keep }, cx);
+        for holder in copies {
+            let after = holder.rid();
+            self.send(holder.node, key, Body::Invalidate { seq, requester, life, after, keep }, cx);
         }
         self.try_collected(key, cx);
     }
@@ -84,14 +85,15 @@ impl Core {
         slot: Option<Kept>,
         cx: &mut Context<'_, S>,
     ) -> bool {
-        let Some(entry) = self.entries.get_mut(&key) else { return false };
-        let State::Busy { seq: current, work: Work::Collect { due, kept, .. } } = &mut entry.state else {
+        let Some((Transaction { seq: current, work: Work::Collect { due, kept, .. } }, _)) =
+            self.directory.transaction_mut(key)
+        else {
             return false;
         };
         if *current != seq {
             return false;
         }
-        if let Some(place) = due.iter().position(|(node, _)| *node == of) {
+        if let Some(place) = due.iter().position(|holder| holder.node == of) {
             due.remove(place);
             if let Some(slot) = slot.filter(|slot| slot.location.node == of) {
                 kept.push((of, slot));
@@ -102,8 +104,11 @@ impl Core {
     }
 
     pub(crate) fn try_collected<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
-        let Some(entry) = self.entries.get_mut(&key) else { return };
-        let State::Busy { seq, work: Work::Collect { due, kept, then } } = &entry.state else { return };
+        let Some(Transaction { seq, work: Work::Collect { due, kept, then } }) =
+            self.directory.transaction(key)
+        else {
+            return;
+        };
         if !due.is_empty() {
             return;
         }
@@ -145,7 +150,7 @@ impl Core {
         cx: &mut Context<'_, S>,
     ) {
         if self.is_durable(key, cx.store) {
-            self.set_state(key, State::Busy { seq, work: Work::Device { by, rid, kept } }, cx);
+            self.directory.start(key, Transaction { seq, work: Work::Device { by, rid, kept } });
             cx.effects.push(Effect::Linker(key, LinkerCall::Remove));
         } else if !self.is_empty_object(key, cx.store) && !self.planted(Mutant::NoDiscard) {
             // Should a node die later, what somebody still keeps for a READ that is long over must not be taken for the object.
@@ -168,9 +173,10 @@ impl Core {
         cx: &mut Context<'_, S>,
     ) {
         let asked = asked.into_iter().filter(|&node| self.is_reachable(node));
-        let due: Copies = asked.map(|node| (node, Rid(0))).collect();
-        self.set_state(key, State::Busy { seq, work: Work::Collect { due: due.clone(), kept, then } }, cx);
-        for (node, _) in due {
+        let due: Holders = asked.map(|node| Holder::new(node, Rid(0))).collect();
+        let work = Work::Collect { due: due.clone(), kept, then };
+        self.directory.start(key, Transaction { seq, work });
+        for Holder { node, .. } in due {
             self.send(node, key, Body::Discard { seq }, cx);
         }
         self.try_collected(key, cx);
@@ -231,9 +237,8 @@ impl Core {
             self.set_state(key, State::Uncached, cx);
         } else {
             let owner = self.location(slot, cx.store);
-            let copies = [(me, Rid(0))].into_iter().collect();
             let since = self.begin_period();
-            self.set_state(key, State::Shared { owner, copies, since }, cx);
+            self.set_state(key, State::Shared { owner, copies: &[Holder::new(me, Rid(0))], since }, cx);
         }
         self.end_evicting(key, cx);
     }
@@ -251,7 +256,7 @@ impl Core {
         let Some((by, request)) = request.filter(|(by, _)| self.is_reachable(*by)) else { return };
         match why {
             Some(why) => self.send(by, key, Body::Nack { rid: request.rid, why }, cx),
-            None => self.entries.entry(key).or_default().queue.insert(0, Pending::Request(by, request)),
+            None => self.directory.line_up_first(key, Pending::Request(by, request)),
         }
     }
 
@@ -266,7 +271,7 @@ impl Core {
         let known = kept.iter().filter(|(_, slot)| self.is_newer_than_device(key, slot.since, cx.store));
         let best = known.max_by(|a, b| later(a.1.since, b.1.since)).copied();
         self.let_go(key, seq, kept, best.map(|(node, _)| node), cx);
-        let state = match best {
+        match best {
             Some((node, slot)) => {
                 let reported = slot.since.0 < self.view;
                 // Here at once: the requests that are served next look at our copy.
@@ -276,19 +281,15 @@ impl Core {
                     (true, true) => self.rebuilt(key, Keep::Newest, cx),
                     (true, false) => self.send(node, key, Body::Rebuilt { keep: Keep::Newest }, cx),
                 }
-                let copies = [(node, Rid(0))].into_iter().collect();
-                State::Shared { owner: slot.location, copies, since: self.begin_period() }
+                let (copies, since) = (&[Holder::new(node, Rid(0))], self.begin_period());
+                self.set_state(key, State::Shared { owner: slot.location, copies, since }, cx);
             }
             None => {
                 self.dirty.remove(&key);
-                if self.is_durable(key, cx.store) || self.is_empty_object(key, cx.store) {
-                    State::Uncached
-                } else {
-                    State::Lost
-                }
+                let losable = !self.is_durable(key, cx.store) && !self.is_empty_object(key, cx.store);
+                self.set_state(key, if losable { State::Lost } else { State::Uncached }, cx);
             }
-        };
-        self.set_state(key, state, cx);
+        }
     }
 
     /// Whether bytes kept since that transaction are not older than the device's.
@@ -308,8 +309,9 @@ impl Core {
         store.policy(key.set).is_some_and(|policy| policy.object_size == 0)
     }
 
-    pub(crate) fn set_state<S: Store>(&mut self, key: ObjectKey, state: State, cx: &Context<'_, S>) {
+    /// Ends the transaction, if there is one: the object is `state` now.
+    pub(crate) fn set_state<S: Store>(&mut self, key: ObjectKey, state: State<'_>, cx: &Context<'_, S>) {
         let known = state == State::Uncached && (!self.views.settled || self.is_doubtful(key, cx.store));
-        self.entries.entry(key).or_default().state = if known { State::Untouched } else { state };
+        self.directory.settle(key, if known { State::Untouched } else { state });
     }
 }

@@ -3,7 +3,8 @@
 use crate::chain::Chain;
 use crate::collect::Kept;
 use crate::copy::{LocalCopy, Order, Purpose, Since};
-use crate::entry::Entry;
+use crate::directory::Directory;
+use crate::entry::Holder;
 use crate::mutant::Mutant;
 use crate::rebuild::{Doubt, Reported};
 use crate::speculation::Speculation;
@@ -65,7 +66,7 @@ pub struct Core {
     /// The other members of the view that are up, and their lives.
     pub(crate) up: BTreeMap<NodeId, Incarnation>,
     pub(crate) copies: Table<ObjectKey, LocalCopy>,
-    pub(crate) entries: Table<ObjectKey, Entry>,
+    pub(crate) directory: Directory,
     /// Objects homed here that the device may not have, and the first transaction since it had them.
     pub(crate) dirty: BTreeMap<ObjectKey, Since>,
     pub(crate) reads: Table<ReadToken, Reading>,
@@ -75,15 +76,17 @@ pub struct Core {
     pub(crate) starved: VecDeque<ObjectKey>,
     /// What a home told us to say to lives of peers that we have not met.
     pub(crate) unmet: Vec<Unmet>,
-    /// Who was told to go on keeping a slot for a dead node, because its death may need the bytes.
     /// What follows the transactions of busy entries.
     pub(crate) chains: Table<ObjectKey, Chain>,
+    /// Who was told to go on keeping a slot for a dead node, because its death may need the bytes.
     pub(crate) keepers: BTreeMap<ObjectKey, Vec<Keeper>>,
     /// The last life of each peer that we have met.
     pub(crate) met: BTreeMap<NodeId, Incarnation>,
     pub(crate) speculation: Speculation,
     /// Messages to this node itself, handled before the step ends.
     loopback: VecDeque<Message>,
+    /// Empty between steps; there to be used again.
+    pub(crate) others: Vec<Holder>,
     /// A slot was released in this step.
     pub(crate) freed: bool,
     next_rid: Rid,
@@ -159,7 +162,7 @@ impl Core {
             config,
             up: BTreeMap::new(),
             copies: Table::default(),
-            entries: Table::default(),
+            directory: Directory::default(),
             dirty: BTreeMap::new(),
             reads: Table::default(),
             calls: BTreeMap::new(),
@@ -169,6 +172,7 @@ impl Core {
             keepers: BTreeMap::new(),
             met: BTreeMap::new(),
             loopback: VecDeque::new(),
+            others: Vec::new(),
             freed: false,
             next_rid: Rid(start),
             next_seq: Seq(start),
@@ -210,7 +214,7 @@ impl Core {
 
     /// What this node knows of an object, for people: the copy, and the directory entry if this is the home.
     pub fn describe(&self, key: ObjectKey) -> String {
-        match (self.copies.get(&key), self.entries.get(&key)) {
+        match (self.copies.get(&key), self.directory.entry(key)) {
             (None, None) => "nothing known".into(),
             (Some(copy), None) => format!("copy {copy:?}"),
             (None, Some(entry)) => format!("entry {entry:?}"),
@@ -220,7 +224,7 @@ impl Core {
 
     /// The same for administrators: who owns it, who may have copies, who waits.
     pub fn outline(&self, key: ObjectKey) -> String {
-        let entry = self.entries.get(&key).map(|entry| format!("entry {}", entry.outline()));
+        let entry = self.directory.entry(key).map(|entry| format!("entry {}", entry.outline()));
         let copy = self.copies.get(&key).map(|copy| {
             let owner = if copy.named { "owner's copy" } else { "copy" };
             let waiting = copy.waiters.len();
@@ -239,7 +243,7 @@ impl Core {
     /// Whether nothing is under way: no request, no transaction, no order parked, nobody waiting.
     pub fn is_quiet(&self) -> bool {
         self.copies.values().all(LocalCopy::is_quiet)
-            && self.entries.values().all(Entry::is_quiet)
+            && self.directory.is_quiet()
             && self.reads.is_empty()
             && self.calls.is_empty()
             && self.views.is_quiet()
@@ -257,7 +261,7 @@ impl Core {
 
     /// The directory entry's state by name; empty if there is none.
     pub fn home_state(&self, key: ObjectKey) -> String {
-        self.entries.get(&key).map_or(String::new(), Entry::name)
+        self.directory.entry(key).map_or(String::new(), |entry| entry.name())
     }
 
     /// The copy's state by name; empty if there is none.

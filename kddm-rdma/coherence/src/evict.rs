@@ -3,7 +3,7 @@
 use crate::collect::Then;
 use crate::copy::{Purpose, Waiter};
 use crate::core::{Context, Core};
-use crate::entry::{Copies, State, Work};
+use crate::entry::{Entry, Holders, State, Transaction, Work};
 use crate::mutant::Mutant;
 use crate::revoke::take_mode;
 use crate::{Body, Effect, Nack, OpId, Store};
@@ -73,19 +73,17 @@ impl Core {
         let durable =
             self.home_of(key, cx.store).is_some_and(|(_, policy)| policy.durability == Durability::WriteBack);
         let idle = self.copies.get(&key).is_some_and(|copy| copy.is_idle(cx.store));
-        let copies: Option<Copies> = match self.entries.get(&key) {
-            Some(entry) if entry.is_quiet() => match &entry.state {
-                State::Shared { owner, copies, .. } if owner.node == me => Some(copies.clone()),
-                State::Exclusive { owner, rid } if *owner == me => Some([(me, *rid)].into_iter().collect()),
-                _ => None,
-            },
+        let others: Option<Holders> = match self.directory.entry(key).filter(Entry::is_quiet) {
+            Some(Entry { state: State::Shared { owner, copies, .. }, .. }) if owner.node == me => {
+                Some(copies.iter().filter(|holder| holder.node != me).copied().collect())
+            }
+            Some(Entry { state: State::Exclusive { owner, .. }, .. }) if owner == me => Some(Holders::new()),
             _ => None,
         };
-        let Some(copies) = copies.filter(|_| durable && idle) else {
+        let Some(others) = others.filter(|_| durable && idle) else {
             self.end_evicting(key, cx);
             return;
         };
-        let others: Copies = copies.into_iter().filter(|(node, _)| *node != me).collect();
         if self.dirty.contains_key(&key) {
             let tried =
                 self.copies.get_mut(&key).is_some_and(|copy| std::mem::replace(&mut copy.evicting, true));
@@ -106,10 +104,10 @@ impl Core {
     /// EVICT: `from` wants to be rid of the naming. The home takes it over, having got a copy first.
     pub(crate) fn rename<S: Store>(&mut self, from: NodeId, key: ObjectKey, cx: &mut Context<'_, S>) {
         let me = self.config.me;
-        let Some(entry) = self.entries.get(&key) else { return };
-        let shared = match &entry.state {
-            State::Shared { owner, copies, .. } if owner.node == from => Some((*owner, copies.clone())),
-            State::Exclusive { owner, .. } if *owner == from => None,
+        let Some(state) = self.directory.settled(key) else { return };
+        let copies: Holders = match state {
+            State::Shared { owner, copies, .. } if owner.node == from => copies.into(),
+            State::Exclusive { owner, .. } if owner == from => Holders::new(),
             // It has given the object away since it asked.
             _ => return self.keep_naming(from, key, cx),
         };
@@ -117,28 +115,19 @@ impl Core {
             .copies
             .get(&key)
             .is_some_and(|copy| copy.request.is_none() && copy.mode(cx.store) != Mode::None);
-        match shared {
-            Some((owner, copies)) if ours && copies.iter().any(|(node, _)| *node == me) => {
-                let others: Copies =
-                    copies.iter().copied().filter(|(node, _)| *node != me && *node != from).collect();
-                let due: NodeSet = others.iter().map(|(node, _)| *node).collect();
-                let seq = self.start(key, Work::Drain { owner, copies, due });
-                for (node, after) in others {
-                    self.send(node, key, Body::Drain { seq, after }, cx);
-                }
-                self.try_drained(key, cx);
+        if ours && copies.iter().any(|holder| holder.node == me) {
+            let others = copies.iter().filter(|holder| holder.node != me && holder.node != from);
+            let due: NodeSet = others.clone().map(|holder| holder.node).collect();
+            let seq = self.start(key, Work::Drain { due });
+            for holder in others {
+                self.send(holder.node, key, Body::Drain { seq, after: holder.rid() }, cx);
             }
-            _ => {
-                let (hold, first_touch) = (Hold::Shared, FirstTouch::Refuse);
-                let waiter = Waiter {
-                    purpose: Purpose::Take(from),
-                    hold,
-                    first_touch,
-                    try_only: false,
-                    reserve: true,
-                };
-                self.wait(key, waiter, cx);
-            }
+            self.try_drained(key, cx);
+        } else {
+            let (hold, first_touch) = (Hold::Shared, FirstTouch::Refuse);
+            let waiter =
+                Waiter { purpose: Purpose::Take(from), hold, first_touch, try_only: false, reserve: true };
+            self.wait(key, waiter, cx);
         }
     }
 
@@ -154,8 +143,11 @@ impl Core {
         seq: Seq,
         cx: &mut Context<'_, S>,
     ) {
-        let Some(entry) = self.entries.get_mut(&key) else { return };
-        let State::Busy { seq: current, work: Work::Drain { due, .. } } = &mut entry.state else { return };
+        let Some((Transaction { seq: current, work: Work::Drain { due } }, _)) =
+            self.directory.transaction_mut(key)
+        else {
+            return;
+        };
         if *current == seq {
             due.remove(from);
             self.try_drained(key, cx);
@@ -164,12 +156,16 @@ impl Core {
 
     /// All READs of the old named copy are over: ours is the named one now.
     pub(crate) fn try_drained<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
-        let Some(entry) = self.entries.get(&key) else { return };
-        let State::Busy { seq, work: Work::Drain { owner, copies, due } } = &entry.state else { return };
+        let Some((Transaction { seq, work: Work::Drain { due } }, before)) =
+            self.directory.transaction_mut(key)
+        else {
+            return;
+        };
+        let State::Shared { owner: old, copies, .. } = before else { return };
         if !due.is_empty() {
             return;
         }
-        let (seq, old, copies) = (*seq, *owner, copies.clone());
+        let (seq, copies) = (*seq, Holders::from(copies));
         let slot =
             self.copies.get(&key).filter(|copy| copy.mode(cx.store) != Mode::None).and_then(|copy| copy.slot);
         let owner = match slot {
@@ -187,7 +183,7 @@ impl Core {
             }
         };
         let since = self.begin_period();
-        self.set_state(key, State::Shared { owner, copies, since }, cx);
+        self.set_state(key, State::Shared { owner, copies: &copies, since }, cx);
         self.serve(key, cx);
         self.pump(key, cx);
     }

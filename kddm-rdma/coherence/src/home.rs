@@ -2,7 +2,7 @@
 
 use crate::copy::LocalCopy;
 use crate::core::{Context, Core, set_mode, swap};
-use crate::entry::{Before, Copies, Pending, State, Work};
+use crate::entry::{Holder, Holders, Pending, State, Transaction, Work};
 use crate::mutant::Mutant;
 use crate::speculation::Since;
 use crate::{Body, Effect, LinkerCall, LinkerReply, Nack, RecallKind, Request, RequestKind, Source, Store};
@@ -22,29 +22,41 @@ impl Core {
             return;
         }
         if !self.views.may_grant() {
-            self.entries.entry(key).or_default().queue.push(Pending::Request(from, request));
+            self.directory.line_up(key, Pending::Request(from, request));
             return;
         }
         if request.kind == RequestKind::Sync {
             self.sync_begin(from, key, request.rid, cx);
             return;
         }
-        let entry = self.entries.entry(key).or_default();
-        if request.try_only && (!entry.queue.is_empty() || matches!(entry.state, State::Busy { .. })) {
+        if request.try_only && self.directory.is_engaged(key) {
             self.send(from, key, Body::Nack { rid: request.rid, why: Nack::WouldBlock }, cx);
             return;
         }
-        entry.queue.push(Pending::Request(from, request));
-        self.serve(key, cx);
+        self.serve_in_turn(key, Pending::Request(from, request), cx);
     }
 
     pub(crate) fn home_evict<S: Store>(&mut self, from: NodeId, key: ObjectKey, cx: &mut Context<'_, S>) {
-        self.entries.entry(key).or_default().queue.push(Pending::Evict(from));
-        self.serve(key, cx);
+        self.serve_in_turn(key, Pending::Evict(from), cx);
+    }
+
+    fn serve_in_turn<S: Store>(&mut self, key: ObjectKey, pending: Pending, cx: &mut Context<'_, S>) {
+        if !self.views.may_grant() || self.directory.is_engaged(key) {
+            self.directory.line_up(key, pending);
+            self.serve(key, cx);
+        } else {
+            self.directory.touch(key);
+            self.serve_from(Some(pending), key, cx);
+        }
     }
 
     /// Takes from the line whatever can be started.
     pub(crate) fn serve<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        self.serve_from(None, key, cx);
+    }
+
+    /// The same, `first` before those in line.
+    fn serve_from<S: Store>(&mut self, mut first: Option<Pending>, key: ObjectKey, cx: &mut Context<'_, S>) {
         if !self.views.may_grant() {
             return;
         }
@@ -52,20 +64,15 @@ impl Core {
             self.dismiss_keepers(key, cx);
         }
         let doubtful = self.is_doubtful(key, cx.store);
-        while let Some(entry) = self.entries.get_mut(&key) {
-            if matches!(entry.state, State::Busy { .. }) {
-                return self.extend_chain(key, cx);
+        while let Some(state) = self.directory.settled(key) {
+            if doubtful && state == State::Uncached {
+                self.directory.set(key, State::Lost);
             }
-            if doubtful && entry.state == State::Uncached {
-                entry.state = State::Lost;
-            }
-            if entry.queue.is_empty() {
-                if entry.is_empty() {
-                    self.entries.remove(&key);
-                }
+            let Some(next) = first.take().or_else(|| self.directory.next_in_line(key)) else {
+                self.directory.forget_if_empty(key);
                 return;
-            }
-            match entry.queue.remove(0) {
+            };
+            match next {
                 Pending::Evict(from) => self.rename(from, key, cx),
                 Pending::Request(from, request) => match request.kind {
                     RequestKind::Get => self.home_get(from, key, request, cx),
@@ -75,14 +82,14 @@ impl Core {
                 },
             }
         }
+        self.extend_chain(key, cx);
     }
 
     /// Serves the line of a home that could not grant. The tries in it waited for that, and for nothing else.
     pub(crate) fn serve_at_last<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
         self.serve(key, cx);
-        let Some(entry) = self.entries.get_mut(&key) else { return };
         let mut refused: SmallVec<[(NodeId, Rid); 1]> = SmallVec::new();
-        entry.queue.retain(|pending| match pending {
+        self.directory.retain_in_line(key, |pending| match pending {
             Pending::Request(by, request) if request.try_only => {
                 refused.push((*by, request.rid));
                 false
@@ -102,18 +109,13 @@ impl Core {
         cx: &mut Context<'_, S>,
     ) {
         let (rid, life) = (request.rid, self.life_of(from));
-        let Some(entry) = self.entries.get_mut(&key) else { return };
-        match &mut entry.state {
+        let Some(state) = self.directory.settled(key) else { return };
+        match state {
             State::Uncached | State::Untouched => self.first(from, key, request, cx),
             State::Lost => self.send(from, key, Body::Nack { rid, why: Nack::Lost }, cx),
-            State::Shared { owner, copies, since } => {
-                let (owner, since) = (*owner, *since);
-                let known = copies.iter_mut().find(|(node, _)| *node == from);
-                let has = known.is_some() && request.have || owner.node == from;
-                match known {
-                    Some(known) => known.1 = rid,
-                    None => copies.push((from, rid)),
-                }
+            State::Shared { owner, since, .. } => {
+                let known = self.directory.admit(key, from, rid);
+                let has = known && request.have || owner.node == from;
                 let source = self.source_for(from, key, (owner, since), has, &request, cx);
                 let (acks, seq) = (NodeSet::EMPTY, Seq(0));
                 self.send(
@@ -124,10 +126,8 @@ impl Core {
                 );
             }
             State::Exclusive { owner, rid: after } => {
-                let (owner, after) = (*owner, *after);
                 let try_only = request.try_only;
-                let work = Work::Share { by: from, request, owner: (owner, after), retry: false };
-                let seq = self.start(key, work);
+                let seq = self.start(key, Work::Share { by: from, request, retry: false });
                 let kind = RecallKind::Share;
                 self.send(
                     owner,
@@ -136,7 +136,6 @@ impl Core {
                     cx,
                 );
             }
-            State::Busy { .. } => {}
         }
     }
 
@@ -148,48 +147,24 @@ impl Core {
         cx: &mut Context<'_, S>,
     ) {
         let (rid, life) = (request.rid, self.life_of(from));
-        let Some(entry) = self.entries.get(&key) else { return };
+        let Some(state) = self.directory.settled(key) else { return };
         self.speculation.clock += u64::from(self.planted(Mutant::PeriodFromInvalidation));
-        match entry.state.clone() {
+        match state {
             State::Uncached | State::Untouched => self.first(from, key, request, cx),
             State::Lost if request.first_touch == FirstTouch::Manual => self.first(from, key, request, cx),
             State::Lost => self.send(from, key, Body::Nack { rid, why: Nack::Lost }, cx),
             State::Shared { owner, copies, since } => {
-                let others: Copies = copies.iter().copied().filter(|(node, _)| *node != from).collect();
-                if request.try_only
-                    && others.iter().any(|(node, _)| !self.is_unused_here(*node, key, cx.store))
-                {
-                    self.send(from, key, Body::Nack { rid, why: Nack::WouldBlock }, cx);
-                    return;
-                }
+                let mut others = std::mem::take(&mut self.others);
+                others.extend(copies.iter().filter(|holder| holder.node != from));
                 let kept = others.len() < copies.len() || self.planted(Mutant::UpgradeKeepsCopy);
                 let has = request.have && kept || owner.node == from;
-                let source = self.source_for(from, key, (owner, since), has, &request, cx);
-                let work =
-                    Work::Grab { by: from, request, before: Before::Shared(owner, copies), retry: false };
-                let seq = self.start(key, work);
-                self.mark_dirty(key, seq, cx.store);
-                let acks = others.iter().map(|(node, _)| *node).collect();
-                let giver = Some(owner.node).filter(|&owner| owner != from);
-                self.send(
-                    from,
-                    key,
-                    Body::Grant { rid, seq, source, acks, owner: giver, exclusive: true },
-                    cx,
-                );
-                for (node, after) in others {
-                    self.send(
-                        node,
-                        key,
-                        Body::Invalidate { seq, requester: from, life, after, keep: false },
-                        cx,
-                    );
-                }
+                self.grab_shared(from, key, request, (owner, since, has), &others, cx);
+                others.clear();
+                self.others = others;
             }
             State::Exclusive { owner, rid: after } => {
                 let try_only = request.try_only;
-                let before = Before::Exclusive(owner, after);
-                let seq = self.start(key, Work::Grab { by: from, request, before, retry: false });
+                let seq = self.start(key, Work::Grab { by: from, request, retry: false });
                 self.mark_dirty(key, seq, cx.store);
                 let kind = RecallKind::Yield;
                 self.send(
@@ -199,7 +174,34 @@ impl Core {
                     cx,
                 );
             }
-            State::Busy { .. } => {}
+        }
+    }
+
+    /// Grants a shared object. `has`: the requester's copy is as good as the owner's; `others`: who else may have copies.
+    fn grab_shared<S: Store>(
+        &mut self,
+        from: NodeId,
+        key: ObjectKey,
+        request: Request,
+        (owner, since, has): (Location, Since, bool),
+        others: &[Holder],
+        cx: &mut Context<'_, S>,
+    ) {
+        let (rid, life) = (request.rid, self.life_of(from));
+        if request.try_only && others.iter().any(|holder| !self.is_unused_here(holder.node, key, cx.store)) {
+            self.send(from, key, Body::Nack { rid, why: Nack::WouldBlock }, cx);
+            return;
+        }
+        let source = self.source_for(from, key, (owner, since), has, &request, cx);
+        let seq = self.start(key, Work::Grab { by: from, request, retry: false });
+        self.mark_dirty(key, seq, cx.store);
+        let acks = others.iter().map(|holder| holder.node).collect();
+        let giver = Some(owner.node).filter(|&owner| owner != from);
+        self.send(from, key, Body::Grant { rid, seq, source, acks, owner: giver, exclusive: true }, cx);
+        for holder in others {
+            let after = holder.rid();
+            let invalidate = Body::Invalidate { seq, requester: from, life, after, keep: false };
+            self.send(holder.node, key, invalidate, cx);
         }
     }
 
@@ -215,7 +217,7 @@ impl Core {
         } else if request.first_touch == FirstTouch::Refuse {
             self.send(from, key, Body::Nack { rid, why: Nack::Absent }, cx);
         } else {
-            let lost = self.entries.get(&key).is_some_and(|entry| entry.state == State::Lost);
+            let lost = self.directory.settled(key) == Some(State::Lost);
             let seq = self.start(key, Work::FirstTouch { by: from, request, lost });
             if exclusive {
                 self.mark_dirty(key, seq, cx.store);
@@ -227,8 +229,8 @@ impl Core {
 
     /// Calls the linker for a fill that waits, if there is a slot for it.
     pub(crate) fn retry_fill<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
-        let Some(State::Busy { work: Work::Fill { request, started, .. }, .. }) =
-            self.entries.get_mut(&key).map(|entry| &mut entry.state)
+        let Some((Transaction { work: Work::Fill { request, started, .. }, .. }, _)) =
+            self.directory.transaction_mut(key)
         else {
             return;
         };
@@ -251,13 +253,13 @@ impl Core {
 
     /// Whether a fill waits for a slot: the linker has not been called.
     pub(crate) fn fill_waits(&self, key: ObjectKey) -> bool {
-        let state = self.entries.get(&key).map(|entry| &entry.state);
-        matches!(state, Some(State::Busy { work: Work::Fill { started: false, .. }, .. }))
+        let transaction = self.directory.transaction(key);
+        matches!(transaction, Some(Transaction { work: Work::Fill { started: false, .. }, .. }))
     }
 
     pub(crate) fn is_filling(&self, key: ObjectKey) -> bool {
-        let state = self.entries.get(&key).map(|entry| &entry.state);
-        matches!(state, Some(State::Busy { work: Work::Fill { .. }, .. }))
+        let transaction = self.directory.transaction(key);
+        matches!(transaction, Some(Transaction { work: Work::Fill { .. }, .. }))
     }
 
     /// A linker call ended: a first touch of ours, a fill, a removal or a sync, of which only one can be under way.
@@ -276,10 +278,10 @@ impl Core {
             self.sync_done(key, reply, cx);
             return;
         }
-        let Some(entry) = self.entries.get(&key) else { return };
-        match &entry.state {
-            State::Busy { work: Work::Fill { started: true, .. }, .. } => self.fill_ended(key, reply, cx),
-            State::Busy { seq, work: Work::Device { by, rid, kept } } => {
+        let Some(Transaction { seq, work }) = self.directory.transaction(key) else { return };
+        match work {
+            Work::Fill { started: true, .. } => self.fill_ended(key, reply, cx),
+            Work::Device { by, rid, kept } => {
                 let (seq, by, rid, kept) = (*seq, *by, *rid, kept.clone());
                 self.removed(by, key, rid, seq, &kept, reply, cx);
             }
@@ -293,10 +295,12 @@ impl Core {
         reply: LinkerReply,
         cx: &mut Context<'_, S>,
     ) {
-        let Some(entry) = self.entries.get_mut(&key) else { return };
-        let State::Busy { work: Work::Fill { by, request, .. }, .. } = &entry.state else { return };
+        let Some(Transaction { work: Work::Fill { by, request, .. }, .. }) = self.directory.transaction(key)
+        else {
+            return;
+        };
         let (by, request) = (*by, request.clone());
-        entry.state = State::Uncached;
+        self.directory.end(key);
         self.filled(by, key, request, reply, cx);
     }
 
@@ -329,11 +333,10 @@ impl Core {
                 if let Some(copy) = self.copies.get_mut(&key) {
                     copy.named = true;
                 }
-                let copies = [(owner.node, Rid(0))].into_iter().collect();
-                let since = self.begin_period();
-                self.entries.entry(key).or_default().state = State::Shared { owner, copies, since };
+                let (copies, since) = (&[Holder::new(owner.node, Rid(0))], self.begin_period());
+                self.directory.set(key, State::Shared { owner, copies, since });
                 if self.is_reachable(by) {
-                    self.entries.entry(key).or_default().queue.insert(0, Pending::Request(by, request));
+                    self.directory.line_up_first(key, Pending::Request(by, request));
                 }
             }
             (why, _) => {
@@ -362,35 +365,25 @@ impl Core {
     ) {
         let any = self.planted(Mutant::AnyDone);
         self.catch_up(key, seq);
-        let Some(entry) = self.entries.get_mut(&key) else { return };
-        let State::Busy { seq: current, work } = &entry.state else { return };
+        let Some(Transaction { seq: current, work }) = self.directory.transaction(key) else { return };
         if *current != seq && !any {
             return;
         }
-        let shared = |rid| State::Shared {
-            owner: location,
-            copies: [(from, rid)].into_iter().collect(),
-            since: Since::default(),
-        };
-        let mut state = match work {
-            Work::Grab { by, request, .. } if *by == from || any => {
-                let owner = (from, request.rid);
-                entry.state = State::Exclusive { owner: owner.0, rid: owner.1 };
-                self.next_link(key, owner);
-                return self.serve(key, cx);
+        let (rid, exclusive) = match work {
+            Work::Grab { by, request, .. } if *by == from || any => (request.rid, true),
+            Work::FirstTouch { by, request, .. } if *by == from => {
+                (request.rid, request.kind == RequestKind::Grab)
             }
-            Work::FirstTouch { by, request, .. } if *by == from => match request.kind {
-                RequestKind::Grab => State::Exclusive { owner: from, rid: request.rid },
-                _ => shared(request.rid),
-            },
             // Its giver died after it had given: the answer to RETRY.
-            Work::Share { by, request, .. } if *by == from => shared(request.rid),
+            Work::Share { by, request, .. } if *by == from => (request.rid, false),
             _ => return,
         };
-        if let State::Shared { since, .. } = &mut state {
-            *since = self.begin_period();
+        if exclusive {
+            self.next_link(key, (from, rid));
+        } else {
+            let (copies, since) = (&[Holder::new(from, rid)], self.begin_period());
+            self.directory.settle(key, State::Shared { owner: location, copies, since });
         }
-        self.entries.entry(key).or_default().state = state;
         self.serve(key, cx);
     }
 
@@ -403,19 +396,21 @@ impl Core {
         cx: &mut Context<'_, S>,
     ) {
         self.catch_up(key, seq);
-        let Some(entry) = self.entries.get_mut(&key) else { return };
-        let State::Busy { seq: current, work: Work::Share { by, request, owner, .. } } = &entry.state else {
+        let Some((Transaction { seq: current, work: Work::Share { by, request, .. } }, before)) =
+            self.directory.transaction_mut(key)
+        else {
             return;
         };
-        if *current != seq || owner.0 != from || location.node != from {
+        let State::Exclusive { owner, rid } = before else { return };
+        if *current != seq || owner != from || location.node != from {
             return;
         }
-        let mut copies: Copies = [*owner].into_iter().collect();
+        let mut copies: Holders = [Holder::new(owner, rid)].into_iter().collect();
         if *by != from && (*by == self.config.me || self.up.contains_key(by)) {
-            copies.push((*by, request.rid));
+            copies.push(Holder::new(*by, request.rid));
         }
         let since = self.begin_period();
-        self.entries.entry(key).or_default().state = State::Shared { owner: location, copies, since };
+        self.directory.settle(key, State::Shared { owner: location, copies: &copies, since });
         self.serve(key, cx);
     }
 
@@ -430,19 +425,16 @@ impl Core {
         if let Some(given_back) = self.break_chain(key, seq) {
             return self.home_retrying(from, key, Rid(0), given_back, cx);
         }
-        let Some(entry) = self.entries.get_mut(&key) else { return };
-        let State::Busy { seq: current, work } = &entry.state else { return };
-        let (by, rid, owner) = match work {
-            Work::Share { by, request, owner, .. } => (*by, request.rid, *owner),
-            Work::Grab { by, request, before: Before::Exclusive(owner, rid), .. } => {
-                (*by, request.rid, (*owner, *rid))
-            }
-            _ => return,
+        let Some((Transaction { seq: current, work }, before)) = self.directory.transaction_mut(key) else {
+            return;
         };
-        if *current != seq || owner.0 != from {
+        let (Work::Share { by, request, .. } | Work::Grab { by, request, .. }) = work else { return };
+        let (by, rid) = (*by, request.rid);
+        let State::Exclusive { owner, .. } = before else { return };
+        if *current != seq || owner != from {
             return;
         }
-        entry.state = State::Exclusive { owner: owner.0, rid: owner.1 };
+        self.directory.end(key);
         if self.planted(Mutant::RefusedTryOwns) {
             self.set_state(key, State::Exclusive { owner: by, rid }, cx);
         }
@@ -453,7 +445,7 @@ impl Core {
     /// Makes the entry busy with `work`, under a new number.
     pub(crate) fn start(&mut self, key: ObjectKey, work: Work) -> Seq {
         let seq = self.new_seq();
-        self.entries.entry(key).or_default().state = State::Busy { seq, work };
+        self.directory.start(key, Transaction { seq, work });
         seq
     }
 

@@ -4,7 +4,7 @@
 use crate::collect::Then;
 use crate::copy::Retained;
 use crate::core::{Context, Core, Keeper, Loss};
-use crate::entry::{Before, Copies, Pending, State, Work};
+use crate::entry::{Holder, Holders, Pending, State, Transaction, Work};
 use crate::mutant::Mutant;
 use crate::{Body, Nack, OpError, RequestKind, Store};
 use kddm_object::{Incarnation, NodeId, ObjectKey, Rid, Seq};
@@ -35,7 +35,7 @@ impl Core {
             return;
         }
         self.speculation.forget_all(Some(lost));
-        let mut known: Vec<ObjectKey> = self.copies.keys().chain(self.entries.keys()).copied().collect();
+        let mut known: Vec<ObjectKey> = self.copies.keys().copied().chain(self.directory.keys()).collect();
         known.sort_unstable();
         known.dedup();
         let calls: Vec<Rid> = self
@@ -58,8 +58,8 @@ impl Core {
     }
 
     /// All who may keep bytes of an object whose last writer is dead: its giver, and nobody knows any more who that was.
-    fn everybody(&self) -> Copies {
-        self.everyone().into_iter().map(|node| (node, Rid(0))).collect()
+    fn everybody(&self) -> Holders {
+        self.everyone().into_iter().map(|node| Holder::new(node, Rid(0))).collect()
     }
 
     fn is_home<S: Store>(&self, key: ObjectKey, node: NodeId, store: &S) -> bool {
@@ -93,11 +93,12 @@ impl Core {
     ) {
         // Of a death that is news to us we shall hear, and ask everybody for what is left.
         let news = self.up.get(&to) == Some(&life);
-        let needed = self.entries.get(&key).is_some_and(|entry| match &entry.state {
-            State::Busy { seq: current, work } => *current == seq || news && work.is_by(to),
-            State::Exclusive { owner, .. } => news && *owner == to,
-            _ => false,
-        });
+        let needed =
+            self.directory.entry(key).is_some_and(|entry| match (entry.transaction(), entry.state) {
+                (Some(current), _) => current.seq == seq || news && entry.is_moving(to),
+                (None, State::Exclusive { owner, .. }) => news && owner == to,
+                _ => false,
+            });
         if needed {
             let keeper = Keeper { node: from, seq, dead: (to, life) };
             self.keepers.entry(key).or_default().push(keeper);
@@ -108,7 +109,7 @@ impl Core {
 
     /// The entry is settled: what was kept for nodes of whose death we have heard by now was not needed, or has been used.
     pub(crate) fn dismiss_keepers<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
-        if self.entries.get(&key).is_some_and(|entry| matches!(entry.state, State::Busy { .. })) {
+        if self.directory.is_busy(key) {
             return;
         }
         let Some(keepers) = self.keepers.remove(&key) else { return };
@@ -124,112 +125,132 @@ impl Core {
 
     /// Takes a dead node out of an entry, and the entry out of whatever it waited for from that node.
     fn home_without<S: Store>(&mut self, lost: NodeId, key: ObjectKey, cx: &mut Context<'_, S>) {
-        let everybody = if self.planted(Mutant::NoSalvage) { Copies::new() } else { self.everybody() };
-        let Some(entry) = self.entries.get_mut(&key) else { return };
-        entry.queue.retain(
-            |pending| !matches!(pending, Pending::Request(by, _) | Pending::Evict(by) if *by == lost),
-        );
-        entry.syncing.retain(|(by, _)| *by != lost);
-        let without = |copies: &Copies| -> Copies {
-            copies.iter().copied().filter(|(node, _)| *node != lost).collect()
-        };
-        match &mut entry.state {
-            State::Uncached | State::Untouched | State::Lost => {}
-            State::Shared { owner, copies, .. } if owner.node != lost => *copies = without(copies),
-            State::Shared { copies, .. } => {
-                let copies = without(copies);
-                self.collect(key, &copies, Then::Salvage(None, None), cx);
-            }
-            State::Exclusive { owner, .. } if *owner == lost => {
-                self.collect(key, &everybody, Then::Salvage(None, None), cx);
-            }
-            State::Exclusive { .. } => {}
-            State::Busy { seq, work } => match work {
-                Work::Grab { by, before, .. } if *by == lost => {
-                    let copies = match before {
-                        Before::Shared(_, copies) => without(copies),
-                        Before::Exclusive(..) => everybody,
-                    };
-                    self.collect(key, &copies, Then::Salvage(None, None), cx);
-                }
-                Work::Grab { by, before: Before::Shared(owner, copies), .. } => {
-                    // The acks go to the requester: it must not wait for this one.
-                    if copies.iter().any(|(node, _)| *node == lost) {
-                        let (by, seq, giver) = (*by, *seq, owner.node);
-                        let others: Copies = copies.iter().copied().filter(|(node, _)| *node != by).collect();
-                        self.send(by, key, Body::Ack { seq, of: lost, retained: None, since: seq }, cx);
-                        // And who waits for a HAND of the dead, and parks our INV behind it, must not wait for that.
-                        if giver == lost {
-                            self.let_ask_anew(key, &others, cx);
-                        }
-                    }
-                }
-                Work::Grab { by, request, before: Before::Exclusive(owner, _), retry }
-                | Work::Share { by, request, owner: (owner, _), retry }
-                    if *owner == lost =>
-                {
-                    // Of a requester that died before, nobody answers RETRY.
-                    if *by == lost || *by != self.config.me && !self.up.contains_key(by) {
-                        self.collect(key, &everybody, Then::Salvage(None, None), cx);
-                    } else {
-                        *retry = true;
-                        let (by, rid, seq) = (*by, request.rid, *seq);
-                        self.send(by, key, Body::Retry { rid, seq }, cx);
-                    }
-                }
-                // Its giver died before it, and its answer to RETRY will not come.
-                Work::Share { by, retry: true, .. } if *by == lost => {
-                    self.collect(key, &everybody, Then::Salvage(None, None), cx);
-                }
-                Work::Grab { .. } | Work::Share { .. } => {}
-                Work::FirstTouch { by, .. } if *by == lost => {
-                    self.dirty.remove(&key);
-                    self.set_state(key, State::Uncached, cx);
-                }
-                Work::FirstTouch { .. } => {}
-                // What the linker has begun it ends, for nobody: the next life of that node must not hear of it.
-                Work::Fill { by, request, .. } if *by == lost => {
-                    *by = self.config.me;
-                    (request.kind, request.rid) = (RequestKind::Get, Rid(0));
-                }
-                Work::Fill { .. } => {}
-                Work::Device { by, rid, kept } => {
-                    kept.retain(|(node, _)| *node != lost);
-                    if *by == lost {
-                        (*by, *rid) = (self.config.me, Rid(0));
-                    }
-                }
-                Work::Collect { due, kept, then } => {
-                    due.retain(|(node, _)| *node != lost);
-                    kept.retain(|(node, _)| *node != lost);
-                    let waiting = due.clone();
-                    match then {
-                        Then::Salvage(request, _) => *request = request.take().filter(|(by, _)| *by != lost),
-                        Then::Remove(by, rid) if *by == lost => (*by, *rid) = (self.config.me, Rid(0)),
-                        Then::Remove(..) | Then::Discard(..) | Then::Purge => {}
-                    }
-                    self.let_ask_anew(key, &waiting, cx);
-                    self.try_collected(key, cx);
-                }
-                Work::Drain { owner, copies, .. } if owner.node == lost => {
-                    let copies = without(copies);
-                    self.collect(key, &copies, Then::Salvage(None, None), cx);
-                }
-                Work::Drain { copies, due, .. } => {
-                    *copies = without(copies);
-                    due.remove(lost);
-                    self.try_drained(key, cx);
-                }
-            },
+        if !self.directory.contains(key) {
+            return;
+        }
+        self.directory.change(key, |underway| {
+            underway.line.retain(
+                |pending| !matches!(pending, Pending::Request(by, _) | Pending::Evict(by) if *by == lost),
+            );
+            underway.syncing.retain(|(by, _)| *by != lost);
+        });
+        if self.directory.is_busy(key) {
+            self.work_without(lost, key, cx);
+        } else {
+            self.settled_without(lost, key, cx);
         }
         self.serve(key, cx);
         self.pump(key, cx);
     }
 
+    fn settled_without<S: Store>(&mut self, lost: NodeId, key: ObjectKey, cx: &mut Context<'_, S>) {
+        match self.directory.settled(key) {
+            Some(State::Shared { owner, copies, since }) => {
+                let copies = without(lost, copies);
+                if owner.node == lost {
+                    self.salvage(key, &copies, cx);
+                } else {
+                    self.directory.set(key, State::Shared { owner, copies: &copies, since });
+                }
+            }
+            Some(State::Exclusive { owner, .. }) if owner == lost => self.salvage_anywhere(key, cx),
+            _ => {}
+        }
+    }
+
+    fn work_without<S: Store>(&mut self, lost: NodeId, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let me = self.config.me;
+        let Some((Transaction { seq, work }, before)) = self.directory.transaction_mut(key) else { return };
+        match (work, before) {
+            (Work::Grab { by, .. }, State::Shared { copies, .. }) if *by == lost => {
+                let copies = without(lost, copies);
+                self.salvage(key, &copies, cx);
+            }
+            (Work::Grab { by, .. }, State::Shared { owner, copies, .. }) => {
+                // The acks go to the requester: it must not wait for this one.
+                if copies.iter().any(|holder| holder.node == lost) {
+                    let (by, seq, giver) = (*by, *seq, owner.node);
+                    let others = without(by, copies);
+                    self.send(by, key, Body::Ack { seq, of: lost, retained: None, since: seq }, cx);
+                    // And who waits for a HAND of the dead, and parks our INV behind it, must not wait for that.
+                    if giver == lost {
+                        self.let_ask_anew(key, &others, cx);
+                    }
+                }
+            }
+            (Work::Grab { by, .. }, _) if *by == lost => self.salvage_anywhere(key, cx),
+            (
+                Work::Grab { by, request, retry } | Work::Share { by, request, retry },
+                State::Exclusive { owner, .. },
+            ) if owner == lost => {
+                // Of a requester that died before, nobody answers RETRY.
+                if *by == lost || *by != me && !self.up.contains_key(by) {
+                    self.salvage_anywhere(key, cx);
+                } else {
+                    *retry = true;
+                    let (by, rid, seq) = (*by, request.rid, *seq);
+                    self.send(by, key, Body::Retry { rid, seq }, cx);
+                }
+            }
+            // Its giver died before it, and its answer to RETRY will not come.
+            (Work::Share { by, retry: true, .. }, _) if *by == lost => self.salvage_anywhere(key, cx),
+            (Work::Grab { .. } | Work::Share { .. }, _) => {}
+            (Work::FirstTouch { by, .. }, _) if *by == lost => {
+                self.dirty.remove(&key);
+                self.set_state(key, State::Uncached, cx);
+            }
+            (Work::FirstTouch { .. }, _) => {}
+            // What the linker has begun it ends, for nobody: the next life of that node must not hear of it.
+            (Work::Fill { by, request, .. }, _) if *by == lost => {
+                *by = me;
+                (request.kind, request.rid) = (RequestKind::Get, Rid(0));
+            }
+            (Work::Fill { .. }, _) => {}
+            (Work::Device { by, rid, kept }, _) => {
+                kept.retain(|(node, _)| *node != lost);
+                if *by == lost {
+                    (*by, *rid) = (me, Rid(0));
+                }
+            }
+            (Work::Collect { due, kept, then }, _) => {
+                due.retain(|holder| holder.node != lost);
+                kept.retain(|(node, _)| *node != lost);
+                let waiting = due.clone();
+                match then {
+                    Then::Salvage(request, _) => *request = request.take().filter(|(by, _)| *by != lost),
+                    Then::Remove(by, rid) if *by == lost => (*by, *rid) = (me, Rid(0)),
+                    Then::Remove(..) | Then::Discard(..) | Then::Purge => {}
+                }
+                self.let_ask_anew(key, &waiting, cx);
+                self.try_collected(key, cx);
+            }
+            (Work::Drain { due }, State::Shared { owner, copies, since }) => {
+                let copies = without(lost, copies);
+                if owner.node == lost {
+                    self.salvage(key, &copies, cx);
+                } else {
+                    due.remove(lost);
+                    self.directory.set(key, State::Shared { owner, copies: &copies, since });
+                    self.try_drained(key, cx);
+                }
+            }
+            (Work::Drain { .. }, _) => {}
+        }
+    }
+
+    fn salvage<S: Store>(&mut self, key: ObjectKey, copies: &[Holder], cx: &mut Context<'_, S>) {
+        self.collect(key, copies, Then::Salvage(None, None), cx);
+    }
+
+    fn salvage_anywhere<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let everybody = if self.planted(Mutant::NoSalvage) { Holders::new() } else { self.everybody() };
+        self.salvage(key, &everybody, cx);
+    }
+
     /// Who parks our INV behind a HAND that may have died with its giver must not wait for that.
-    pub(crate) fn let_ask_anew<S>(&mut self, key: ObjectKey, copies: &Copies, cx: &mut Context<'_, S>) {
-        for &(node, rid) in copies.iter().filter(|(_, rid)| *rid != Rid(0)) {
-            self.send(node, key, Body::Nack { rid, why: Nack::Again }, cx);
+    pub(crate) fn let_ask_anew<S>(&mut self, key: ObjectKey, copies: &[Holder], cx: &mut Context<'_, S>) {
+        for holder in copies.iter().filter(|holder| holder.rid() != Rid(0)) {
+            self.send(holder.node, key, Body::Nack { rid: holder.rid(), why: Nack::Again }, cx);
         }
     }
 
@@ -247,33 +268,39 @@ impl Core {
             return;
         }
         self.catch_up(key, seq);
-        let Some(entry) = self.entries.get(&key) else { return };
-        let State::Busy { seq: current, work } = &entry.state else { return };
+        let Some((Transaction { seq: current, work }, before)) = self.directory.transaction_mut(key) else {
+            return;
+        };
         if *current != seq {
             return;
         }
-        let (request, copies, asked, giver) = match work {
-            Work::FirstTouch { by, .. } if *by == from => {
+        let (request, copies, asked, giver) = match (work, before) {
+            (Work::FirstTouch { by, .. }, _) if *by == from => {
                 self.dirty.remove(&key);
                 self.set_state(key, State::Uncached, cx);
                 self.serve(key, cx);
                 return;
             }
-            Work::Grab { by, request, before: Before::Shared(owner, copies), retry } if *by == from => {
-                (request.clone(), copies.clone(), *retry, owner.node)
+            (Work::Grab { by, request, retry }, State::Shared { owner, copies, .. }) if *by == from => {
+                (request.clone(), Holders::from(copies), *retry, owner.node)
             }
-            Work::Grab { by, request, before: Before::Exclusive(owner, _), retry }
-            | Work::Share { by, request, owner: (owner, _), retry }
-                if *by == from =>
-            {
-                (request.clone(), self.everybody(), *retry, *owner)
+            (
+                Work::Grab { by, request, retry } | Work::Share { by, request, retry },
+                State::Exclusive { owner, .. },
+            ) if *by == from => {
+                let (request, asked) = (request.clone(), *retry);
+                (request, self.everybody(), asked, owner)
             }
             _ => return,
         };
         debug_assert!(matches!(request.kind, RequestKind::Get | RequestKind::Grab));
         let request = (rid != Rid(0)).then_some((from, request));
         let why = (!asked).then_some(Nack::Peer(giver));
-        let copies: Copies = copies.into_iter().filter(|(node, _)| self.is_reachable(*node)).collect();
+        let copies: Holders = copies.into_iter().filter(|holder| self.is_reachable(holder.node)).collect();
         self.collect(key, &copies, Then::Salvage(request, why), cx);
     }
+}
+
+fn without(node: NodeId, copies: &[Holder]) -> Holders {
+    copies.iter().copied().filter(|holder| holder.node != node).collect()
 }

@@ -3,7 +3,7 @@
 use crate::collect::{Kept, KeptCopies, Then};
 use crate::copy::{Since, later};
 use crate::core::{Context, Core, set_mode};
-use crate::entry::{Copies, State, Work};
+use crate::entry::{Holder, Holders, State, Transaction, Work};
 use crate::mutant::Mutant;
 use crate::view::Phase;
 use crate::{Body, Keep, Knew, Store};
@@ -132,7 +132,7 @@ impl Core {
         }
         let mut keys: BTreeSet<ObjectKey> = change.reports.keys().copied().collect();
         keys.extend(change.knew.keys());
-        keys.extend(self.entries.keys());
+        keys.extend(self.directory.keys());
         for &key in &keys {
             if self.home_of(key, cx.store).is_some_and(|(home, _)| home == self.config.me) {
                 let reports = change.reports.remove(&key).unwrap_or_default();
@@ -166,9 +166,11 @@ impl Core {
         let exclusive = reports.iter().find(|report| report.mode == Mode::Exclusive);
         let shared = reports.iter().filter(|report| report.mode == Mode::Shared);
         let owner = shared.clone().find(|report| report.named).or(shared.clone().next());
-        let copies: Copies = shared.map(|report| (report.node, Rid(0))).collect();
-        let entry = self.entries.entry(key).or_default();
-        if let State::Busy { work: Work::Device { kept, .. }, .. } = &mut entry.state {
+        let copies: Holders = shared.map(|report| Holder::new(report.node, Rid(0))).collect();
+        self.directory.touch(key);
+        let transaction = self.directory.transaction_mut(key);
+        let busy = transaction.is_some();
+        if let Some((Transaction { work: Work::Device { kept, .. }, .. }, _)) = transaction {
             // The device forgets the object, or refuses: until then its newest bytes stay where they are.
             let known = reports.iter().filter_map(|report| {
                 Some((report.node, Kept { location: report.kept?, since: report.since }))
@@ -176,8 +178,8 @@ impl Core {
             kept.extend(known);
             return;
         }
-        let busy = matches!(entry.state, State::Busy { .. });
         let since = self.begin_period();
+        let newest;
         let (named, state) = match (exclusive, owner.and_then(|owner| Some((owner.node, owner.copy?))), kept)
         {
             (Some(owner), ..) => {
@@ -187,11 +189,11 @@ impl Core {
                 (Some((owner, Keep::Named)), State::Exclusive { owner, rid: Rid(0) })
             }
             (None, Some((node, owner)), _) => {
-                (Some((node, Keep::Named)), State::Shared { owner, copies, since })
+                (Some((node, Keep::Named)), State::Shared { owner, copies: &copies, since })
             }
             (None, None, Some((node, owner))) => {
-                let copies = [(node, Rid(0))].into_iter().collect();
-                (Some((node, Keep::Newest)), State::Shared { owner, copies, since })
+                newest = [Holder::new(node, Rid(0))];
+                (Some((node, Keep::Newest)), State::Shared { owner, copies: &newest, since })
             }
             (None, None, None) => (None, self.without_bytes(key, knew, cx)),
         };
@@ -244,7 +246,7 @@ impl Core {
         key: ObjectKey,
         knew: Option<Knew>,
         cx: &mut Context<'_, S>,
-    ) -> State {
+    ) -> State<'static> {
         self.dirty.remove(&key);
         let Some(policy) = cx.store.policy(key.set) else { return State::Uncached };
         if policy.durability == Durability::WriteBack || policy.object_size == 0 {

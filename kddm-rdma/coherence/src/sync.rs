@@ -3,7 +3,7 @@
 
 use crate::copy::{Purpose, Waiter};
 use crate::core::{Call, Context, Core, swap};
-use crate::entry::State;
+use crate::entry::{Holder, State};
 use crate::error::ENOMEM;
 use crate::{Body, Effect, LinkerReply, Nack, OpError, OpId, Request, RequestKind, Store};
 use kddm_object::{FirstTouch, Hold, Mode, NodeId, ObjectKey, Rid, SlotId};
@@ -67,10 +67,7 @@ impl Core {
             self.send(from, key, Body::Finished { rid }, cx);
             return;
         }
-        let entry = self.entries.entry(key).or_default();
-        if !entry.syncing.contains(&(from, rid)) {
-            entry.syncing.push((from, rid));
-        }
+        self.directory.add_syncing(key, from, rid);
         let under_way = self.copies.get(&key).is_some_and(|copy| {
             copy.writing || copy.waiters.iter().any(|waiter| waiter.purpose == Purpose::Sync)
         });
@@ -120,8 +117,11 @@ impl Core {
     }
 
     fn answer_syncs<S: Store>(&mut self, key: ObjectKey, failure: Option<Nack>, cx: &mut Context<'_, S>) {
-        let Some(entry) = self.entries.get_mut(&key) else { return };
-        for (node, rid) in std::mem::take(&mut entry.syncing) {
+        if !self.directory.contains(key) {
+            return;
+        }
+        let waiting = self.directory.change(key, |underway| std::mem::take(&mut underway.syncing));
+        for (node, rid) in waiting.unwrap_or_default() {
             let answer = match failure {
                 None => Body::Finished { rid },
                 Some(why) => Body::Nack { rid, why },
@@ -136,11 +136,10 @@ impl Core {
     pub(crate) fn cleaned<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
         let me = self.config.me;
         let slot = self.copies.get(&key).and_then(|copy| copy.slot);
-        let Some(entry) = self.entries.get_mut(&key) else { return };
-        match entry.state {
+        match self.directory.settled(key) {
             // A transaction is under way: a writer may have its hold already, or get it before it asks.
-            State::Busy { .. } => return,
-            State::Exclusive { owner, rid } if owner == me => {
+            None => return,
+            Some(State::Exclusive { owner, rid }) if owner == me => {
                 let Some(slot) = slot else { return };
                 let (old, shared) =
                     swap(cx.store, slot, |word| (!word.writer()).then_some(word.with_mode(Mode::Shared)));
@@ -151,13 +150,12 @@ impl Core {
                     cx.effects.push(Effect::Changed(key, old.mode(), Mode::Shared));
                 }
                 let owner = self.location(slot, cx.store);
-                let copies = [(me, rid)].into_iter().collect();
                 let since = self.begin_period();
-                self.set_state(key, State::Shared { owner, copies, since }, cx);
+                self.set_state(key, State::Shared { owner, copies: &[Holder::new(me, rid)], since }, cx);
             }
             // Somebody has it exclusive again: the caller's hold is over, and what it wrote may be old.
-            State::Exclusive { .. } => return,
-            _ => {}
+            Some(State::Exclusive { .. }) => return,
+            Some(_) => {}
         }
         self.dirty.remove(&key);
     }

@@ -30,11 +30,16 @@ impl<K: Eq + Hash, V> DerefMut for Table<K, V> {
 
 impl<K: Eq + Hash, V: Hash> Hash for Table<K, V> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let sum = self.0.iter().fold(0u64, |sum, entry| {
-            let mut hasher = FxHasher::default();
-            entry.hash(&mut hasher);
-            sum.wrapping_add(hasher.finish())
-        });
-        (self.0.len(), sum).hash(state);
+        hash_unordered(self.0.iter(), state);
     }
+}
+
+/// A hash of what is there, in whatever order it comes.
+pub(crate) fn hash_unordered<H: Hasher>(items: impl Iterator<Item = impl Hash>, state: &mut H) {
+    let (count, sum) = items.fold((0usize, 0u64), |(count, sum), item| {
+        let mut hasher = FxHasher::default();
+        item.hash(&mut hasher);
+        (count + 1, sum.wrapping_add(hasher.finish()))
+    });
+    (count, sum).hash(state);
 }

@@ -6,7 +6,8 @@
 
 use crate::copy::{Data, LocalCopy, Purpose, Retained};
 use crate::core::{Context, Core, Loss};
-use crate::entry::{Entry, State, Work};
+use crate::directory::Directory;
+use crate::entry::{Entry, State, Transaction, Underway, Work};
 use crate::mutant::Mutant;
 use crate::rebuild::{Change, Doubt};
 use crate::{Body, Knew, Message, OpError, Store, View};
@@ -226,7 +227,8 @@ impl Core {
         let mut change = Change { established, due: lives.keys().copied().collect(), ..Change::default() };
 
         self.chains.clear();
-        let mut entries: Vec<(ObjectKey, Entry)> = self.entries.drain().collect();
+        let directory = std::mem::take(&mut self.directory);
+        let mut entries: Vec<(ObjectKey, Entry<'_>)> = directory.entries().collect();
         entries.sort_unstable_by_key(|(key, _)| *key);
         for (key, entry) in entries {
             self.take_down(key, entry, &gone, served, cx);
@@ -268,49 +270,41 @@ impl Core {
     fn take_down<S: Store>(
         &mut self,
         key: ObjectKey,
-        mut entry: Entry,
+        entry: Entry<'_>,
         gone: &NodeSet,
         served: Option<ViewId>,
         cx: &mut Context<'_, S>,
     ) {
         let me = self.config.me;
-        let what = match &entry.state {
-            State::Uncached | State::Untouched => Knew::Untouched,
-            State::Lost => Knew::Lost,
-            State::Shared { .. } | State::Exclusive { .. } => Knew::Touched,
-            State::Busy { work, .. } => work.knew(),
-        };
         if let Some(served) = served {
-            let maker = match &entry.state {
-                State::Busy { work, .. } => work.maker(),
-                _ => None,
-            };
-            self.views.ledger.insert(key, Known { view: served, what, maker });
+            let maker = entry.transaction().and_then(|transaction| transaction.work.maker());
+            self.views.ledger.insert(key, Known { view: served, what: entry.knew(), maker });
         }
         let Some((home, policy)) = self.home_of(key, cx.store) else { return };
         if policy.durability != Durability::WriteBack || home != me {
             return;
         }
-        let was_syncing = !entry.syncing.is_empty();
-        entry.queue.clear();
-        entry.syncing.retain(|(node, _)| *node == me || !gone.contains(*node));
-        if was_syncing && entry.syncing.is_empty() {
+        let Some(Underway { transaction, syncing, .. }) = entry.underway else { return };
+        let mut left =
+            Underway { transaction: transaction.clone(), syncing: syncing.clone(), ..Underway::default() };
+        left.syncing.retain(|(node, _)| *node == me || !gone.contains(*node));
+        if !syncing.is_empty() && left.syncing.is_empty() {
             // The linker writes, or is about to: what it began it ends.
-            entry.syncing.push((me, Rid(0)));
+            left.syncing.push((me, Rid(0)));
         }
-        match &mut entry.state {
-            State::Busy { work: Work::Fill { by, request, started: true }, .. } => {
+        match &mut left.transaction {
+            Some(Transaction { work: Work::Fill { by, request, started: true }, .. }) => {
                 *by = me;
                 (request.kind, request.rid) = (crate::RequestKind::Get, Rid(0));
             }
-            State::Busy { work: Work::Device { by, rid, kept }, .. } => {
+            Some(Transaction { work: Work::Device { by, rid, kept }, .. }) => {
                 (*by, *rid) = (me, Rid(0));
                 kept.clear();
             }
-            state => *state = State::Uncached,
+            other => *other = None,
         }
-        if !entry.is_quiet() {
-            self.entries.insert(key, entry);
+        if !left.is_over() {
+            self.directory.take_over(key, left);
         }
     }
 
@@ -439,8 +433,7 @@ impl Core {
         if !self.views.settled && self.homes.iter().all(|&home| self.views.opened.contains(home)) {
             self.views.settled = true;
             self.views.past.clear();
-            let known =
-                std::mem::take(&mut self.views.ledger).into_keys().chain(self.entries.keys().copied());
+            let known = std::mem::take(&mut self.views.ledger).into_keys().chain(self.directory.keys());
             for key in known.collect::<BTreeSet<_>>() {
                 self.forget_untouched(key, cx);
             }
@@ -450,14 +443,10 @@ impl Core {
     /// An entry that only said that nobody has the object need not say so any more.
     fn forget_untouched<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
         let doubtful = self.is_doubtful(key, cx.store);
-        if let Some(entry) = self.entries.get_mut(&key) {
-            if entry.state == State::Untouched && !doubtful {
-                entry.state = State::Uncached;
-            }
-            if entry.is_empty() {
-                self.entries.remove(&key);
-            }
+        if self.directory.settled(key) == Some(State::Untouched) && !doubtful {
+            self.directory.set(key, State::Uncached);
         }
+        self.directory.forget_if_empty(key);
     }
 
     pub(crate) fn say_opened<S: Store>(&mut self, cx: &mut Context<'_, S>) {
@@ -481,7 +470,7 @@ impl Core {
     pub(crate) fn lease<S: Store>(&mut self, there: bool, cx: &mut Context<'_, S>) {
         self.views.leased = there;
         if there {
-            let mut homed: Vec<ObjectKey> = self.entries.keys().copied().collect();
+            let mut homed: Vec<ObjectKey> = self.directory.keys().collect();
             homed.sort_unstable();
             for key in homed {
                 self.serve_at_last(key, cx);
@@ -499,7 +488,7 @@ impl Core {
         self.views.next = None;
         self.views.later.clear();
         self.up.clear();
-        self.entries.clear();
+        self.directory = Directory::default();
         self.dirty.clear();
         let calls: Vec<Rid> = self.calls.keys().copied().collect();
         for rid in calls {

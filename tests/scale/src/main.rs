@@ -21,7 +21,7 @@ static ALLOCATOR: Counting = Counting;
 struct Arguments {
     /// What to show [default: everything]
     what: Vec<What>,
-    /// Objects whose directory is weighed; 7/8 of a power of two fills its table
+    /// Objects whose directory is weighed; 7/8 of a power of two fills its index
     #[arg(long, default_value_t = directory::OBJECTS, value_parser = clap::value_parser!(u32).range(1..1 << 24))]
     objects: u32,
     /// Objects that there are when a node is lost
