@@ -150,8 +150,10 @@ pub(crate) enum Order {
     Drain {
         seq: Seq,
     },
-    /// The home is gone: the copy means nothing any more.
-    Forget,
+    /// The home is gone: the copy means nothing any more. Its next life may want to hear when it is.
+    Forget {
+        tell: Option<(NodeId, Seq)>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -205,7 +207,7 @@ impl LocalCopy {
     }
 
     pub fn is_forgetting(&self) -> bool {
-        self.parked.as_ref().is_some_and(|parked| parked.order == Order::Forget)
+        self.parked.as_ref().is_some_and(|parked| matches!(parked.order, Order::Forget { .. }))
     }
 
     /// Mode, request and parked order, by name.
@@ -232,7 +234,7 @@ impl LocalCopy {
             Some(Order::Invalidate { .. }) => " + INV parked",
             Some(Order::Recall { .. }) => " + RECALL parked",
             Some(Order::Drain { .. }) => " + DRAIN parked",
-            Some(Order::Forget) => " + forgetting",
+            Some(Order::Forget { .. }) => " + forgetting",
         };
         let retained = if self.retained.is_empty() { "" } else { " + retained" };
         format!("{request}{parked}{retained}")
@@ -309,6 +311,10 @@ impl Core {
     }
 
     pub(crate) fn cancel<S: Store>(&mut self, key: ObjectKey, op: OpId, cx: &mut Context<'_, S>) {
+        if self.planted(Mutant::CancelIgnored) {
+            return;
+        }
+        let keeps_turn = self.planted(Mutant::CancelKeepsTurn);
         self.calls.retain(|_, call| call.op != op);
         let Some(copy) = self.copies.get_mut(&key) else { return };
         if copy.flush == Some(op) {
@@ -321,7 +327,7 @@ impl Core {
         let place = copy.waiters.iter().position(|waiter| of_op(waiter.purpose));
         if let Some(place) = place {
             copy.waiters.remove(place);
-            if place < copy.turn {
+            if place < copy.turn && !keeps_turn {
                 copy.turn -= 1;
             }
         }
@@ -343,6 +349,8 @@ impl Core {
     }
 
     fn pump_until_stuck<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let shares = self.planted(Mutant::ThreadsShareHold);
+        let leased = self.views.leased || self.planted(Mutant::HoldsWithoutLease);
         while let Some(copy) = self.copies.get_mut(&key) {
             if let Some(parked) = &copy.parked {
                 let now = matches!(parked.order, Order::Drain { .. }) || copy.turn == 0;
@@ -353,10 +361,10 @@ impl Core {
                     continue;
                 }
             }
-            if copy.request.is_some() || copy.waiters.is_empty() || !self.views.leased {
+            if copy.request.is_some() || copy.waiters.is_empty() || !leased {
                 return;
             }
-            match serve_first(key, copy, cx) {
+            match serve_first(key, copy, shares, cx) {
                 Served::Yes => {}
                 Served::Took(from) => self.home_evict(from, key, cx),
                 Served::Held => {
@@ -501,7 +509,12 @@ pub(crate) fn take_first(copy: &mut LocalCopy) -> Waiter {
     copy.waiters.remove(0)
 }
 
-fn serve_first<S: Store>(key: ObjectKey, copy: &mut LocalCopy, cx: &mut Context<'_, S>) -> Served {
+fn serve_first<S: Store>(
+    key: ObjectKey,
+    copy: &mut LocalCopy,
+    shares: bool,
+    cx: &mut Context<'_, S>,
+) -> Served {
     let waiter = copy.waiters[0];
     let Some(slot) = copy.slot else { return Served::Weak };
     if let Purpose::Prefetch(_) | Purpose::Take(_) = waiter.purpose {
@@ -516,7 +529,7 @@ fn serve_first<S: Store>(key: ObjectKey, copy: &mut LocalCopy, cx: &mut Context<
         };
     }
     let (old, granted) = swap(cx.store, slot, |word| word.grant(waiter.hold).ok());
-    if granted {
+    if granted || shares && old.grant(waiter.hold) == Err(Refused::Busy) {
         take_first(copy);
         match waiter.purpose {
             Purpose::Sync => {

@@ -226,7 +226,9 @@ impl Core {
             Nack::Peer(node) => Some(OpError::PeerLost(node)),
             Nack::Again => None,
         };
-        if rid == Rid(0) {
+        if rid == Rid(0) && self.planted(Mutant::RefusedEvictFrees) {
+            self.freed_of_naming(key, cx);
+        } else if rid == Rid(0) {
             self.end_evicting(key, cx);
         } else if let (true, Some(error)) = (self.calls.contains_key(&rid), error) {
             self.finished(rid, Err(error), cx);
@@ -393,6 +395,7 @@ impl Core {
         cx: &mut Context<'_, S>,
     ) {
         self.drop_speculation(key, cx);
+        let free = self.planted(Mutant::AbandonedLandingIsFree);
         let Some(copy) = self.copies.get_mut(&key) else { return };
         let waiters: Vec<Purpose> =
             std::iter::from_fn(|| (!copy.waiters.is_empty()).then(|| take_first(copy).purpose)).collect();
@@ -404,7 +407,7 @@ impl Core {
         match &copy.request {
             Some(Outstanding { data: Data::Making, .. }) => {
                 // The linker writes into the slot; when it is done, so is the copy.
-                copy.parked = Some(Parked { wait: true, order: Order::Forget });
+                copy.parked = Some(Parked { wait: true, order: Order::Forget { tell: None } });
             }
             Some(request) => {
                 let kept = request.giver.map(|giver| (giver, request.seq));
@@ -413,15 +416,20 @@ impl Core {
                         read.abandoned = kept;
                     }
                     if let Some(landing) = copy.slot.take() {
-                        cx.store.retain(landing);
+                        if free {
+                            self.reads.remove(&token);
+                            cx.store.release(landing);
+                        } else {
+                            cx.store.retain(landing);
+                        }
                     }
                 } else {
                     fetched = fetched.or(kept);
                 }
                 copy.request = None;
-                copy.parked = Some(Parked { wait: false, order: Order::Forget });
+                copy.parked = Some(Parked { wait: false, order: Order::Forget { tell: None } });
             }
-            None => copy.parked = Some(Parked { wait: false, order: Order::Forget }),
+            None => copy.parked = Some(Parked { wait: false, order: Order::Forget { tell: None } }),
         }
         if let Some(op) = flush {
             cx.effects.push(Effect::Complete(op, Ok(None)));

@@ -64,6 +64,11 @@ impl Core {
             self.dismiss_keepers(key, cx);
         }
         let doubtful = self.is_doubtful(key, cx.store);
+        if self.planted(Mutant::RemoveOvertakesFirstTouch)
+            && self.directory.entry(key).is_some_and(|entry| entry.is_overtaken_by_remove())
+        {
+            self.directory.settle(key, State::Uncached);
+        }
         while let Some(state) = self.directory.settled(key) {
             if doubtful && state == State::Uncached {
                 self.directory.set(key, State::Lost);

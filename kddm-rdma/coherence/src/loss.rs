@@ -160,15 +160,21 @@ impl Core {
 
     fn work_without<S: Store>(&mut self, lost: NodeId, key: ObjectKey, cx: &mut Context<'_, S>) {
         let me = self.config.me;
+        let never_was = self.planted(Mutant::DeadGrabNeverWas);
+        let awaited = self.planted(Mutant::DeadSharerAwaited);
         let Some((Transaction { seq, work }, before)) = self.directory.transaction_mut(key) else { return };
         match (work, before) {
+            (Work::Grab { by, .. }, _) if *by == lost && never_was => {
+                self.directory.end(key);
+                self.settled_without(lost, key, cx);
+            }
             (Work::Grab { by, .. }, State::Shared { copies, .. }) if *by == lost => {
                 let copies = without(lost, copies);
                 self.salvage(key, &copies, cx);
             }
             (Work::Grab { by, .. }, State::Shared { owner, copies, .. }) => {
                 // The acks go to the requester: it must not wait for this one.
-                if copies.iter().any(|holder| holder.node == lost) {
+                if copies.iter().any(|holder| holder.node == lost) && !awaited {
                     let (by, seq, giver) = (*by, *seq, owner.node);
                     let others = without(by, copies);
                     self.send(by, key, Body::Ack { seq, of: lost, retained: None, since: seq }, cx);

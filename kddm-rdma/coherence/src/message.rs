@@ -292,7 +292,7 @@ pub enum Body {
     },
     /// holder → home of a new view: what it has of the object.
     Report {
-        /// Of its copy; `None` if it has no valid one.
+        /// Of its copy; `None` if it has no valid one. Without `copy`: it has holds of a copy that means nothing any more.
         mode: Mode,
         /// Its copy was the named one.
         named: bool,

@@ -55,12 +55,34 @@ pub enum Mutant {
     PeriodFromInvalidation,
     /// A slot in which a speculative READ may still land is used for what was granted.
     SpeculationKeepsLanding,
+    /// A remove does not wait for a first touch that is under way.
+    RemoveOvertakesFirstTouch,
+    /// Who is refused to be rid of the naming counts as rid of it.
+    RefusedEvictFrees,
+    /// Orders of the home wait for our request, whichever they follow.
+    AfterAnyRequest,
+    /// A grab whose requester died never was, whoever has dropped a copy for it.
+    DeadGrabNeverWas,
+    /// Nobody acknowledges for a sharer that died.
+    DeadSharerAwaited,
+    /// Holds are given out though the lease has run out.
+    HoldsWithoutLease,
+    /// Two threads of a node have one hold together.
+    ThreadsShareHold,
+    /// Who waits for a program that died still gets its hold.
+    CancelIgnored,
+    /// A turn is as long as it was, though somebody left it.
+    CancelKeepsTurn,
+    /// A slot into which an abandoned READ goes is free at once.
+    AbandonedLandingIsFree,
+    /// A member does not report before all holds of what a home lost are over.
+    ReportAfterForgotten,
 }
 
 impl Mutant {
     /// All of them.
     #[cfg(feature = "mutants")]
-    pub const ALL: [Mutant; 24] = [
+    pub const ALL: &[Mutant] = &[
         Mutant::RefusedTryOwns,
         Mutant::RemoveDoesNotWait,
         Mutant::EarlyAckDropped,
@@ -85,6 +107,17 @@ impl Mutant {
         Mutant::SpeculationIgnoresPeriod,
         Mutant::PeriodFromInvalidation,
         Mutant::SpeculationKeepsLanding,
+        Mutant::RemoveOvertakesFirstTouch,
+        Mutant::RefusedEvictFrees,
+        Mutant::AfterAnyRequest,
+        Mutant::DeadGrabNeverWas,
+        Mutant::DeadSharerAwaited,
+        Mutant::HoldsWithoutLease,
+        Mutant::ThreadsShareHold,
+        Mutant::CancelIgnored,
+        Mutant::CancelKeepsTurn,
+        Mutant::AbandonedLandingIsFree,
+        Mutant::ReportAfterForgotten,
     ];
 }
 

@@ -1,7 +1,7 @@
 //! The directory of a new view, rebuilt from what its members report.
 
 use crate::collect::{Kept, KeptCopies, Then};
-use crate::copy::{Since, later};
+use crate::copy::{Order, Parked, Since, later};
 use crate::core::{Context, Core, set_mode};
 use crate::entry::{Holder, Holders, State, Transaction, Work};
 use crate::mutant::Mutant;
@@ -19,7 +19,7 @@ pub(crate) struct Change {
     pub established: bool,
     /// Whose report is not all in.
     pub due: NodeSet,
-    /// Copies of a home that is back, which end with their last hold before we report.
+    /// Copies of a home that is gone which the linker still makes, for nobody: we report when it has.
     pub forgetting: BTreeSet<ObjectKey>,
     /// What we, home of the last view, have to tell the homes of this one.
     pub tell: Vec<(NodeId, ObjectKey, ViewId, Knew)>,
@@ -36,6 +36,13 @@ pub(crate) struct Reported {
     pub copy: Option<Location>,
     pub kept: Option<Location>,
     pub since: Since,
+}
+
+impl Reported {
+    /// It still has holds of a copy that means nothing any more.
+    fn is_forgotten(&self) -> bool {
+        self.mode != Mode::None && self.copy.is_none()
+    }
 }
 
 /// Homes that died with their directories. Of an object that one of them had, and nobody reports, we do not know whether
@@ -162,6 +169,16 @@ impl Core {
             what == Knew::Untouched && self.is_doubtful_since(key, view, cx.store)
         };
         let knew = knew.filter(|knew| !stale(knew)).map(|(_, what)| what);
+        let held: Vec<NodeId> =
+            reports.iter().filter(|report| report.is_forgotten()).map(|report| report.node).collect();
+        if !held.is_empty() {
+            // Holds of a life of this home that is over: nobody gets the object before they have ended.
+            let known = reports.iter().filter(|report| !held.contains(&report.node)).filter_map(|report| {
+                Some((report.node, Kept { location: report.kept?, since: report.since }))
+            });
+            let (seq, kept) = (self.new_seq(), known.collect());
+            return self.ask_to_discard(key, seq, held, kept, Then::Salvage(None, None), cx);
+        }
         let kept = self.best_kept(key, reports, knew, cx);
         let exclusive = reports.iter().find(|report| report.mode == Mode::Exclusive);
         let shared = reports.iter().filter(|report| report.mode == Mode::Shared);
@@ -298,6 +315,11 @@ impl Core {
         cx: &mut Context<'_, S>,
     ) {
         self.release_retained(key, None, cx);
+        let parked = self.copies.get_mut(&key).and_then(|copy| copy.parked.as_mut());
+        if let Some(Parked { order: Order::Forget { tell }, .. }) = parked {
+            *tell = Some((from, seq));
+            return;
+        }
         let of = self.config.me;
         self.send(from, key, Body::Ack { seq, of, retained: None, since: seq }, cx);
     }

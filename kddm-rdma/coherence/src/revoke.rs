@@ -38,8 +38,9 @@ impl Core {
         cx: &mut Context<'_, S>,
     ) {
         let no_rule = self.planted(Mutant::NoAfterRule);
+        let any = self.planted(Mutant::AfterAnyRequest);
         let copy = self.copies.entry(key).or_default();
-        let followed = copy.request.as_ref().filter(|request| request.rid == after);
+        let followed = copy.request.as_ref().filter(|request| request.rid == after || any);
         let wait = followed.is_some() && !no_rule;
         copy.parked = Some(Parked { wait, order });
         self.pump(key, cx);
@@ -63,7 +64,7 @@ impl Core {
                 }
                 true
             }
-            Order::Forget => self.forget(key, cx),
+            Order::Forget { tell } => self.forget(key, tell, cx),
         };
         if done {
             if let Some(copy) = self.copies.get_mut(&key) {
@@ -191,7 +192,12 @@ impl Core {
         true
     }
 
-    fn forget<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) -> bool {
+    fn forget<S: Store>(
+        &mut self,
+        key: ObjectKey,
+        tell: Option<(NodeId, Seq)>,
+        cx: &mut Context<'_, S>,
+    ) -> bool {
         let Some(copy) = self.copies.get_mut(&key) else { return true };
         if let Some(slot) = copy.slot {
             let valid = cx.store.load(slot).mode() != Mode::None;
@@ -199,7 +205,7 @@ impl Core {
                 return false;
             }
             copy.slot = None;
-            if valid && self.views.is_changing() {
+            if valid && self.views.is_changing() && tell.is_none() {
                 // A member that has not adopted the view may still READ it.
                 let (since, to) =
                     ((ViewId(self.view.0 - 1), Seq(0)), (self.config.me, self.config.incarnation));
@@ -211,6 +217,9 @@ impl Core {
         }
         if let Some(copy) = self.copies.get_mut(&key) {
             copy.named = false;
+        }
+        if let Some((home, seq)) = tell {
+            self.send(home, key, Body::Ack { seq, of: self.config.me, retained: None, since: seq }, cx);
         }
         true
     }

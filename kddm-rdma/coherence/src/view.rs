@@ -4,7 +4,7 @@
 //! granted is finished, everything else is asked for again under the same number. When its last READ is over, the member
 //! reports its copies to their homes ([`crate::rebuild`]); a home grants when all members have reported.
 
-use crate::copy::{Data, LocalCopy, Purpose, Retained};
+use crate::copy::{Data, LocalCopy, Order, Parked, Purpose, Retained};
 use crate::core::{Context, Core, Loss};
 use crate::directory::Directory;
 use crate::entry::{Entry, State, Transaction, Underway, Work};
@@ -325,10 +325,14 @@ impl Core {
             }
             Some(_) => {}
         }
+        let late = self.planted(Mutant::ReportAfterForgotten);
         let Some(copy) = self.copies.get_mut(&key) else { return };
         copy.early = None;
-        if copy.is_forgetting() {
-            change.forgetting.insert(key);
+        if let Some(Parked { wait, order: Order::Forget { tell } }) = &mut copy.parked {
+            *tell = None;
+            if *wait || late {
+                change.forgetting.insert(key);
+            }
         } else {
             copy.parked = None;
         }
@@ -409,15 +413,16 @@ impl Core {
             let valid = copy.slot.filter(|_| mode != Mode::None);
             let (since, kept) = copy.newest_kept().unwrap_or_default();
             if valid.is_some() || kept.is_some() {
+                let forgetting = copy.is_forgetting();
                 let (copy, kept) = (
-                    valid.map(|slot| self.location(slot, cx.store)),
+                    valid.filter(|_| !forgetting).map(|slot| self.location(slot, cx.store)),
                     kept.map(|slot| self.location(slot, cx.store)),
                 );
                 let named = self.is_named(key);
                 let (since_view, since) = since;
                 self.send(home, key, Body::Report { mode, named, copy, kept, since_view, since }, cx);
                 if let Some(copy) = self.copies.get_mut(&key) {
-                    copy.reported = true;
+                    copy.reported = !forgetting;
                 }
             }
         }

@@ -15,6 +15,8 @@ pub enum Want {
     Manual,
     /// A copy.
     Prefetch,
+    /// A hold of every object: copies of all on their way together, then the holds, in ascending order.
+    Range(Hold),
     /// The end of the object.
     Remove,
     /// The bytes on the device.
@@ -30,6 +32,10 @@ pub enum Action {
     Start(NodeId, usize, ObjectKey, Want),
     /// A thread ends its hold.
     Put(NodeId, usize),
+    /// A thread takes the next step of its hit, its put or its range.
+    Go(NodeId, usize),
+    /// The program that the thread stands for dies; another takes its place.
+    Die(NodeId, usize),
     /// A thread loses patience.
     Cancel(NodeId, usize),
     /// The next message from the first node to the second arrives.

@@ -13,4 +13,4 @@ mod world;
 pub use action::{Action, Want};
 pub use memory::Memory;
 pub use truth::{Truth, Violation};
-pub use world::{Options, Transitions, World};
+pub use world::{Options, Transitions, Unsound, World};

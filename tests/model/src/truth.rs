@@ -12,6 +12,8 @@ pub struct Violation(pub String);
 pub struct Truth {
     objects: BTreeMap<ObjectKey, Object>,
     written: u64,
+    /// Values of which only the first word was written, by a program that died then, and what the second word is.
+    halves: BTreeMap<u64, u64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -31,7 +33,8 @@ struct Object {
     accepting: bool,
     /// A node died with the only copy: any of `past` may be the object now.
     crashed: bool,
-    /// The owner died, and a grab that begins before this is known drops the other copies: then it is what the device has.
+    /// The owner died, and a grab that begins before this is known drops the other copies: then it is what the device has, or the
+    /// bytes that somebody still keeps for a node that had fetched them, as after the loss of an only copy.
     may_fall_back: bool,
 }
 
@@ -56,6 +59,7 @@ impl Truth {
         device: u64,
         settled: bool,
     ) -> Result<(), Violation> {
+        let whole = seen == self.words(seen[0]);
         let object = self.objects.entry(key).or_default();
         let fail = |what: String| {
             Err(Violation(format!("{what}: {who:?} {hold:?} of {key:?}, which should be {object:?}")))
@@ -63,11 +67,12 @@ impl Truth {
         if object.holders.values().any(|other| hold == Hold::Exclusive || *other == Hold::Exclusive) {
             return fail("exclusion broken".into());
         }
-        if seen[0] != seen[1] {
+        if !whole {
             return fail(format!("torn bytes {seen:x?}"));
         }
         let seen = seen[0];
-        let fell_back = object.may_fall_back && seen == device;
+        let kept = seen != object.value && object.past.contains(&seen);
+        let fell_back = object.may_fall_back && (seen == device || kept);
         let expected = seen == object.value
             || (object.may_be_new && (seen == 0 || object.born.contains(&seen)))
             || (object.is_untouched() && object.born.contains(&seen))
@@ -114,6 +119,16 @@ impl Truth {
         self.written
     }
 
+    /// The words of an object with that value: the same twice, unless its writer died in the middle of it.
+    pub fn words(&self, value: u64) -> [u64; 2] {
+        [value, self.halves.get(&value).copied().unwrap_or(value)]
+    }
+
+    /// The program that was writing `value` dies: the second word stays what it is.
+    pub fn halve(&mut self, value: u64, second: u64) {
+        self.halves.insert(value, second);
+    }
+
     /// A hold ends; an exclusive one leaves `value`.
     pub fn put(&mut self, key: ObjectKey, who: (NodeId, usize), value: Option<u64>) {
         let object = self.objects.entry(key).or_default();
@@ -129,7 +144,7 @@ impl Truth {
         self.objects.entry(key).or_default().accepting = true;
     }
 
-    /// Should the last copies be dropped before the death of their owner is known, what the device has is the object.
+    /// Should the last copies be dropped before the death of their owner is known, what the device has, or somebody keeps, is the object.
     pub fn may_fall_back(&mut self, key: ObjectKey) {
         self.objects.entry(key).or_default().may_fall_back = true;
     }

@@ -4,6 +4,7 @@ mod check;
 mod happen;
 mod loss;
 mod name;
+mod threads;
 mod views;
 
 use crate::{Action, Memory, Truth, Violation, Want};
@@ -15,6 +16,7 @@ use kddm_object::{
     Durability, FirstTouch, Hold, Incarnation, Location, Mode, NodeId, ObjectKey, Release, Rid, SetId, SlotId,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use threads::{Doing, Thread};
 use views::Membership;
 
 /// How a world is made.
@@ -26,6 +28,8 @@ pub struct Options {
     pub threads: usize,
     /// Operations of each thread.
     pub operations: usize,
+    /// So many nodes, the last, start none: they are homes and members.
+    pub idle: u8,
     /// Slots of each node.
     pub slots: usize,
     /// The objects: (home, durable); home 0: wherever the hash says.
@@ -46,6 +50,10 @@ pub struct Options {
     pub shortage: bool,
     /// Waiting threads may give up.
     pub cancels: bool,
+    /// Programs may die at any point, so often.
+    pub deaths: usize,
+    /// A hit loads the word and swaps it, a put too and then tells: each a step of its own.
+    pub word_steps: bool,
     /// Views are agreed upon; else each node deals alone with the loss of others.
     pub views: bool,
     /// So many of the nodes are no members at first.
@@ -60,6 +68,8 @@ pub struct Options {
     pub eager: bool,
     /// The fault that the checks must see.
     pub unsound_keep_copies: bool,
+    /// The mistake of the threads that they must see.
+    pub unsound: Option<Unsound>,
     /// And any other.
     #[cfg(feature = "mutants")]
     pub mutant: Option<kddm_coherence::Mutant>,
@@ -71,6 +81,7 @@ impl Default for Options {
             nodes: 2,
             threads: 1,
             operations: 2,
+            idle: 0,
             slots: 4,
             objects: vec![(1, false)],
             inline: false,
@@ -81,6 +92,8 @@ impl Default for Options {
             repeats: 0,
             shortage: false,
             cancels: false,
+            deaths: 0,
+            word_steps: false,
             views: false,
             outsiders: 0,
             leaves: 0,
@@ -88,10 +101,20 @@ impl Default for Options {
             hints: 0,
             eager: false,
             unsound_keep_copies: false,
+            unsound: None,
             #[cfg(feature = "mutants")]
             mutant: None,
         }
     }
+}
+
+/// A mistake that the threads of a world make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unsound {
+    /// The holds of a range are asked for together, and taken in the order in which they come.
+    CrossedRanges,
+    /// A put writes the word that it has loaded, whatever has become of it.
+    BlindPut,
 }
 
 /// Which transitions were taken, and how often: (side, before, what happened, after).
@@ -111,6 +134,7 @@ pub struct World {
     arrivals: BTreeMap<ObjectKey, VecDeque<(NodeId, Rid)>>,
     membership: Membership,
     kills: usize,
+    deaths: usize,
     leaves: usize,
     evictions: usize,
     repeats: usize,
@@ -131,30 +155,6 @@ struct Life {
     /// Peers as this node knows them.
     sessions: BTreeMap<NodeId, Incarnation>,
     starving: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Thread {
-    left: usize,
-    doing: Doing,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Doing {
-    Nothing,
-    Waiting {
-        key: ObjectKey,
-        want: Want,
-        before: u64,
-    },
-    /// `void`: it outlived its node's lease.
-    Holding {
-        key: ObjectKey,
-        slot: SlotId,
-        hold: Hold,
-        value: u64,
-        void: bool,
-    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -192,6 +192,7 @@ impl World {
             arrivals: BTreeMap::new(),
             membership: Membership::default(),
             kills: options.kills,
+            deaths: options.deaths,
             leaves: options.leaves,
             evictions: options.evictions,
             repeats: options.repeats,
@@ -203,8 +204,7 @@ impl World {
                 life.core.step(Input::PeerUp(peer, Incarnation(1)), &mut life.memory, &mut Vec::new());
                 life.sessions.insert(peer, Incarnation(1));
             }
-            let thread = Thread { left: world.options.operations, doing: Doing::Nothing };
-            let threads = vec![thread; world.options.threads];
+            let threads = vec![Thread::new(world.options.operations); world.options.threads];
             world.nodes.insert(id, Node { incarnation: Incarnation(1), life: Some(life), threads });
         }
         if world.options.views {
@@ -249,29 +249,12 @@ impl World {
         let mut actions = Vec::new();
         for (&id, node) in &self.nodes {
             let Some(life) = &node.life else {
-                if !self.options.views && self.may_restart(id) {
+                if !self.options.views && !self.options.stay_dead && self.may_restart(id) {
                     actions.push(Action::Restart(id));
                 }
                 continue;
             };
-            for (place, thread) in node.threads.iter().enumerate() {
-                match &thread.doing {
-                    Doing::Nothing if draining || thread.left == 0 || !self.may_work(id) => {}
-                    Doing::Nothing => {
-                        for key in self.keys() {
-                            // Manual first touch vouches that the device has nothing, which nobody here can.
-                            let may = |want: &&Want| **want != Want::Manual || !is_durable(key);
-                            let wants = self.options.wants.iter().filter(may);
-                            actions.extend(wants.map(|&want| Action::Start(id, place, key, want)));
-                        }
-                    }
-                    Doing::Waiting { .. } if self.options.cancels && !draining => {
-                        actions.push(Action::Cancel(id, place))
-                    }
-                    Doing::Waiting { .. } => {}
-                    Doing::Holding { .. } => actions.push(Action::Put(id, place)),
-                }
-            }
+            self.thread_actions(id, draining, &mut actions);
             // In the end nobody looks for room any more.
             let looks = life.starving && !(draining && self.options.shortage);
             if (self.evictions > 0 && !draining) || looks || self.moves_away(id) {
@@ -312,6 +295,8 @@ impl World {
         match action {
             Action::Start(node, thread, key, want) => self.start(node, thread, key, want, taken)?,
             Action::Put(node, thread) => self.put(node, thread, taken)?,
+            Action::Go(node, thread) => self.go(node, thread, taken)?,
+            Action::Die(node, thread) => self.die(node, thread, taken)?,
             Action::Cancel(node, thread) => self.cancel(node, thread, taken)?,
             Action::Deliver(from, to) => self.deliver(from, to, taken)?,
             Action::Read(place) => self.read(place, taken)?,
@@ -400,60 +385,8 @@ impl World {
         Ok(())
     }
 
-    fn complete(
-        &mut self,
-        id: NodeId,
-        op: OpId,
-        result: Result<Option<SlotId>, OpError>,
-    ) -> Result<(), Violation> {
-        let place = op.0 as usize;
-        let Doing::Waiting { key, want, before } = self.thread(id, place).doing.clone() else {
-            return Err(Violation(format!(
-                "node {id} completed {op:?}, for which nobody waits, with {result:?}"
-            )));
-        };
-        self.thread(id, place).doing = Doing::Nothing;
-        let hold = match want {
-            Want::Hold(hold) | Want::Try(hold) | Want::Existing(hold) => Some(hold),
-            Want::Manual => Some(Hold::Exclusive),
-            _ => None,
-        };
-        self.check_result(id, key, want, hold, result)?;
-        match (want, result) {
-            // It may still be done, at any time: as if it never ended.
-            (Want::Remove, Err(OpError::Expelled | OpError::PeerLost(_) | OpError::NoHome(_))) => {}
-            (Want::Remove, _) => self.truth.remove_ends(key, before, result.is_ok()),
-            (Want::Sync, Ok(_)) if is_durable(key) => {
-                self.truth.sync_ends(key, before, self.devices.get(&key).copied().unwrap_or(0))?;
-            }
-            _ => {}
-        }
-        let (Some(hold), Ok(Some(slot))) = (hold, result) else { return Ok(()) };
-        let memory = &self.life(id).memory;
-        let seen = [memory.peek(slot, 0), memory.peek(slot, 1)];
-        // A copy that is to be forgotten is not what remains.
-        let settled = self.is_settled() && !self.life(id).core.is_forgetting(key);
-        if want == Want::Manual {
-            self.truth.accept_loss(key);
-        }
-        let device = self.devices.get(&key).copied().unwrap_or(0);
-        self.truth.held(key, (id, place), hold, seen, device, settled)?;
-        let mut value = 0;
-        if hold == Hold::Exclusive {
-            // Half a write: whoever reads now sees it.
-            value = self.truth.next_value();
-            self.life(id).memory.poke(slot, 0, value);
-        }
-        self.thread(id, place).doing = Doing::Holding { key, slot, hold, value, void: false };
-        Ok(())
-    }
-
     fn life(&mut self, id: NodeId) -> &mut Life {
         self.nodes.get_mut(&id).and_then(|node| node.life.as_mut()).expect("only living nodes act")
-    }
-
-    fn thread(&mut self, id: NodeId, place: usize) -> &mut Thread {
-        &mut self.nodes.get_mut(&id).expect("the node is in this world").threads[place]
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every schedule of small worlds: the running core, explored by stateright. State counts are pinned: a change of the
 //! protocol, wanted or not, moves them.
 
-use kddm_model::{Action, Options, Transitions, Violation, Want, World};
+use kddm_model::{Action, Options, Transitions, Unsound, Violation, Want, World};
 use kddm_object::Hold;
 use stateright::{Checker, Model, Property};
 
@@ -65,8 +65,20 @@ fn explore(options: Options, states: usize) {
     );
 }
 
+/// Looks for a schedule that breaks a promise in that way.
+fn caught(options: Options, how: &str) {
+    let checker = Explored(options).checker().threads(2).spawn_bfs().join();
+    let said = checker.discoveries().into_values().map(|path| match path.last_state() {
+        State::Broken(Violation(what)) => what.clone(),
+        State::Good(world) => world.check_rest().expect_err("that is what was discovered").0,
+    });
+    let said: Vec<String> = said.collect();
+    assert!(said.iter().any(|what| what.contains(how)), "not found: {how}; but {said:?}");
+}
+
 const GET: Want = Want::Hold(Hold::Shared);
 const GRAB: Want = Want::Hold(Hold::Exclusive);
+const RANGES: [Want; 2] = [Want::Range(Hold::Shared), Want::Range(Hold::Exclusive)];
 
 #[test]
 fn two_nodes_one_object_get_grab_put_upgrade() {
@@ -180,6 +192,226 @@ fn a_node_leaves_in_good_order() {
 #[test]
 fn a_node_is_lost_or_only_taken_for_lost() {
     explore(Options { kills: 1, stay_dead: true, operations: 2, ..views() }, 267_895);
+}
+
+/// One object, whose device is where its home is.
+fn durable() -> Options {
+    Options { objects: vec![(1, true)], ..Options::default() }
+}
+
+/// Two objects with different homes.
+fn two_objects() -> Options {
+    Options { objects: vec![(1, false), (2, false)], ..Options::default() }
+}
+
+#[test]
+fn two_nodes_two_objects() {
+    explore(two_objects(), 40_093);
+}
+
+#[test]
+fn two_nodes_two_objects_grabs() {
+    explore(Options { operations: 3, wants: vec![GRAB], ..two_objects() }, 161_055);
+}
+
+#[test]
+fn tries_and_upgrades() {
+    let wants = vec![GET, GRAB, Want::Try(Hold::Exclusive)];
+    explore(Options { operations: 3, wants, ..Options::default() }, 169_944);
+}
+
+#[test]
+fn tries_and_removes() {
+    let wants = vec![GRAB, Want::Try(Hold::Exclusive), Want::Remove];
+    explore(Options { operations: 3, wants, ..Options::default() }, 137_515);
+}
+
+#[test]
+fn cancelled_operations() {
+    explore(Options { cancels: true, ..Options::default() }, 18_683);
+}
+
+#[test]
+fn prefetch_and_manual_first_touch() {
+    explore(Options { wants: vec![GET, Want::Manual, Want::Prefetch], ..Options::default() }, 5_680);
+}
+
+#[test]
+fn flush_and_eviction_with_two_slots() {
+    let wants = vec![GET, GRAB, Want::Flush];
+    explore(Options { slots: 2, evictions: 1, wants, ..Options::default() }, 20_372);
+}
+
+#[test]
+fn flush_with_one_slot() {
+    let wants = vec![GET, GRAB, Want::Flush];
+    explore(Options { operations: 3, slots: 1, wants, ..Options::default() }, 35_124);
+}
+
+#[test]
+fn two_objects_in_two_slots() {
+    explore(Options { slots: 2, wants: vec![GRAB, Want::Flush], ..two_objects() }, 10_643);
+}
+
+#[test]
+fn a_device_that_fails() {
+    let wants = vec![GRAB, Want::Sync, Want::Remove];
+    explore(Options { device_fails: true, wants, ..durable() }, 24_918);
+}
+
+#[test]
+fn a_device_that_fails_under_eviction() {
+    let wants = vec![GRAB, Want::Sync];
+    explore(Options { device_fails: true, evictions: 1, wants, ..durable() }, 53_540);
+}
+
+/// Three nodes, with an operation each.
+fn three_nodes() -> Options {
+    Options { nodes: 3, operations: 1, ..Options::default() }
+}
+
+#[test]
+fn three_nodes_with_flush_and_eviction() {
+    explore(Options { evictions: 1, wants: vec![GET, GRAB, Want::Flush], ..three_nodes() }, 24_382);
+}
+
+#[test]
+fn three_nodes_with_device_and_eviction() {
+    let (objects, wants) = (vec![(1, true)], vec![GRAB, Want::Sync]);
+    explore(Options { evictions: 1, objects, wants, ..three_nodes() }, 29_509);
+}
+
+#[test]
+fn three_nodes_with_remove() {
+    explore(Options { wants: vec![GET, GRAB, Want::Remove], ..three_nodes() }, 13_393);
+}
+
+#[test]
+#[ignore = "more than a million states: make test-long"]
+fn three_nodes_grab_and_remove() {
+    explore(Options { operations: 2, wants: vec![GRAB, Want::Remove], ..three_nodes() }, 279_241);
+}
+
+#[test]
+fn three_nodes_with_tries() {
+    explore(Options { wants: vec![GRAB, Want::Try(Hold::Exclusive)], ..three_nodes() }, 1_957);
+}
+
+#[test]
+fn ranges() {
+    explore(Options { wants: RANGES.to_vec(), ..two_objects() }, 48_481);
+}
+
+#[test]
+fn ranges_of_two_threads_each() {
+    let wants = vec![Want::Range(Hold::Exclusive)];
+    explore(Options { operations: 1, threads: 2, wants, ..two_objects() }, 79_944);
+}
+
+#[test]
+fn ranges_beside_single_grabs() {
+    explore(Options { wants: vec![Want::Range(Hold::Exclusive), GRAB], ..two_objects() }, 124_239);
+}
+
+#[test]
+fn ranges_and_remove() {
+    explore(Options { wants: vec![Want::Range(Hold::Exclusive), Want::Remove], ..two_objects() }, 54_868);
+}
+
+#[test]
+fn ranges_of_three_nodes() {
+    let wants = vec![Want::Range(Hold::Exclusive)];
+    explore(Options { nodes: 3, operations: 1, wants, ..two_objects() }, 189_548);
+}
+
+#[test]
+fn crossed_ranges_are_caught() {
+    let unsound = Some(Unsound::CrossedRanges);
+    let options = Options { unsound, operations: 1, wants: RANGES.to_vec(), ..two_objects() };
+    caught(options, "an operation never ends");
+}
+
+#[test]
+fn a_program_dies() {
+    explore(Options { deaths: 1, ..Options::default() }, 17_033);
+}
+
+#[test]
+fn a_program_dies_beside_another() {
+    explore(Options { operations: 1, threads: 2, deaths: 1, ..Options::default() }, 67_514);
+}
+
+#[test]
+fn a_program_dies_on_one_of_three_nodes() {
+    explore(Options { deaths: 1, ..three_nodes() }, 20_891);
+}
+
+#[test]
+fn a_program_dies_with_a_range() {
+    explore(Options { operations: 1, deaths: 1, wants: RANGES.to_vec(), ..two_objects() }, 6_728);
+}
+
+#[test]
+fn a_program_dies_between_the_steps_of_the_word() {
+    let options = Options { operations: 1, threads: 2, ..Options::default() };
+    explore(Options { word_steps: true, deaths: 1, ..options }, 315_343);
+}
+
+#[test]
+fn the_word_in_steps() {
+    explore(Options { operations: 3, word_steps: true, ..Options::default() }, 90_860);
+}
+
+#[test]
+fn the_word_in_steps_of_two_threads_each() {
+    explore(Options { operations: 1, threads: 2, word_steps: true, ..Options::default() }, 81_976);
+}
+
+#[test]
+fn a_put_that_writes_what_it_loaded_is_caught() {
+    let options = Options { unsound: Some(Unsound::BlindPut), word_steps: true, ..Options::default() };
+    caught(options, "an operation never ends");
+}
+
+#[test]
+fn a_node_is_lost_without_views() {
+    explore(Options { kills: 1, operations: 3, stay_dead: true, ..Options::default() }, 117_574);
+}
+
+#[test]
+fn a_node_is_lost_without_views_and_returns() {
+    explore(Options { kills: 1, ..Options::default() }, 41_631);
+}
+
+#[test]
+fn one_of_three_nodes_is_lost_without_views() {
+    explore(Options { kills: 1, stay_dead: true, ..three_nodes() }, 89_503);
+}
+
+#[test]
+fn one_of_three_nodes_is_lost_without_views_and_returns() {
+    explore(Options { kills: 1, ..three_nodes() }, 482_669);
+}
+
+/// Of three members, the first ones work; one is lost, or only taken for lost.
+fn one_of_three_members_is_lost(idle: u8) -> Options {
+    Options { nodes: 3, operations: 1, idle, kills: 1, stay_dead: true, ..views() }
+}
+
+#[test]
+fn one_of_three_members_is_lost_and_one_works() {
+    explore(one_of_three_members_is_lost(2), 49_591);
+}
+
+#[test]
+fn one_of_three_members_is_lost_and_two_grab() {
+    explore(Options { wants: vec![GRAB], ..one_of_three_members_is_lost(1) }, 233_657);
+}
+
+#[test]
+fn a_home_returns_while_a_range_holds_its_object() {
+    let (objects, wants) = (vec![(2, true), (0, false)], vec![Want::Range(Hold::Exclusive)]);
+    explore(Options { kills: 1, idle: 1, operations: 1, objects, wants, ..views() }, 56_628);
 }
 
 #[test]

@@ -2,6 +2,10 @@
 //!
 //! `SEEDS=n FIRST=s` runs n seeds from s on, `SEED=s` replays one with its events, `BLESS=1` writes the table of transitions anew.
 
+#[cfg(feature = "mutants")]
+use kddm_coherence::Mutant;
+#[cfg(feature = "mutants")]
+use kddm_model::Unsound;
 use kddm_model::{Action, Options, Violation, Want, World};
 use kddm_object::{Hold, NodeId};
 
@@ -23,6 +27,8 @@ fn options(rng: &mut fastrand::Rng) -> Options {
         Want::Remove,
         Want::Sync,
         Want::Flush,
+        Want::Range(Hold::Shared),
+        Want::Range(Hold::Exclusive),
     ];
     rng.shuffle(&mut wants);
     wants.truncate(rng.usize(1..=wants.len()));
@@ -49,6 +55,8 @@ fn options(rng: &mut fastrand::Rng) -> Options {
         repeats: 3,
         cancels: rng.u8(..4) == 0,
         shortage,
+        deaths: if rng.u8(..4) == 0 { rng.usize(1..=3) } else { 0 },
+        word_steps: rng.bool(),
         ..Options::default()
     };
     if nodes > 1 && rng.bool() { with_views(options, rng) } else { options }
@@ -111,6 +119,7 @@ fn run(
                         | Action::Leave(_)
                         | Action::Admit(_)
                         | Action::Cancel(..)
+                        | Action::Die(..)
                         | Action::LinkerFails(_)
                         | Action::Repeat(_)
                         | Action::OutOfMemory(..)
@@ -224,30 +233,82 @@ fn a_core_that_keeps_invalidated_copies_is_caught() {
     assert!(caught > 50, "the checks saw stale bytes in {caught} of 200 seeds only");
 }
 
+/// What can be planted: in the core, or in the threads.
+#[cfg(feature = "mutants")]
+#[derive(Clone, Copy, Debug)]
+enum Mistake {
+    Core(Mutant),
+    Threads(Unsound),
+}
+
+#[cfg(feature = "mutants")]
+impl Mistake {
+    /// Plants it. A rare one gets a world in which what it needs is frequent.
+    fn plant(self, options: &mut Options) {
+        let grabs = [Want::Hold(Hold::Exclusive); 2];
+        match self {
+            Mistake::Core(mutant) => options.mutant = Some(mutant),
+            Mistake::Threads(unsound) => options.unsound = Some(unsound),
+        }
+        let losses = |wants: &[Want], objects: &[(u8, bool)], options: &mut Options| {
+            (options.nodes, options.threads, options.kills) = (3, 2, 2);
+            (options.cancels, options.shortage, options.deaths) = (false, false, 0);
+            options.wants = grabs.iter().chain(wants).copied().collect();
+            options.objects = objects.to_vec();
+        };
+        match self {
+            // Who keeps bytes older than the device's.
+            Mistake::Core(Mutant::KeptBeatsDevice) => losses(&[Want::Sync], &[(1, true)], options),
+            // Who keeps bytes of what was removed.
+            Mistake::Core(Mutant::NoDiscard) => {
+                let object = options.objects[0];
+                losses(&[Want::Remove], &[object], options);
+            }
+            Mistake::Core(Mutant::AbandonedLandingIsFree) => {
+                losses(&[Want::Hold(Hold::Shared)], &[(1, false)], options);
+                (options.views, options.outsiders, options.leaves) = (false, 0, 0);
+            }
+            // Who waits for a thread of an expelled node.
+            Mistake::Core(Mutant::HoldsWithoutLease) => {
+                losses(&[], &[(0, false)], options);
+                (options.views, options.outsiders, options.leaves, options.operations) = (true, 0, 0, 12);
+            }
+            // A home that returns while a range has its object and waits for another.
+            Mistake::Core(Mutant::ReportAfterForgotten) => {
+                let ranges = [Want::Range(Hold::Shared), Want::Range(Hold::Exclusive)];
+                losses(&ranges, &[(1, true), (2, true), (0, false)], options);
+                (options.views, options.outsiders, options.leaves) = (true, 0, 0);
+            }
+            Mistake::Threads(Unsound::CrossedRanges) => {
+                // Nothing that ends a range half-way.
+                let wants = vec![Want::Range(Hold::Shared), Want::Range(Hold::Exclusive)];
+                let objects = vec![(1, false), (2, false)];
+                let unsound = options.unsound;
+                *options = Options { nodes: 3, wants, objects, unsound, ..Options::default() };
+            }
+            Mistake::Threads(Unsound::BlindPut) => options.word_steps = true,
+            Mistake::Core(_) => {}
+        }
+    }
+}
+
 /// Plants each mistake in turn and looks for a schedule in which a promise is broken. `SEEDS=n` sets after how many it counts as
-/// not caught.
+/// not caught, `MUTANT=name` plants that one alone.
 #[cfg(feature = "mutants")]
 #[test]
 fn every_planted_mistake_is_caught() {
-    use kddm_coherence::Mutant;
     let seeds = number("SEEDS").unwrap_or(30_000);
     // What the memory of a world asserts is a finding like any other.
     std::panic::set_hook(Box::new(|_| ()));
-    let mut missed = Vec::new();
-    for mutant in Mutant::ALL {
-        let plant = |options: &mut Options| {
-            options.mutant = Some(mutant);
-            // Who keeps old bytes is rare: nothing but writers, losses, and what makes the bytes old.
-            let (objects, old) = match mutant {
-                Mutant::KeptBeatsDevice => (vec![(1, true)], Want::Sync),
-                Mutant::NoDiscard => (options.objects[..1].to_vec(), Want::Remove),
-                _ => return,
-            };
-            let wants = vec![Want::Hold(Hold::Exclusive), Want::Hold(Hold::Exclusive), old];
-            let (nodes, threads, kills, cancels) = (3, 2, 2, false);
-            *options = Options { nodes, threads, kills, wants, objects, cancels, ..options.clone() };
-        };
+    let core = Mutant::ALL.iter().copied().map(Mistake::Core);
+    let threads = [Unsound::CrossedRanges, Unsound::BlindPut].map(Mistake::Threads);
+    let (mut planted, mut missed) = (0, Vec::new());
+    let one = std::env::var("MUTANT").ok();
+    let wanted = |it: &Mistake| one.as_ref().is_none_or(|name| format!("{it:?}").contains(name));
+    for mistake in core.chain(threads).filter(wanted) {
+        planted += 1;
         let broken = |seed: u64| {
+            let plant = |options: &mut Options| mistake.plant(options);
             let schedule = std::panic::AssertUnwindSafe(|| run(seed, false, plant, &mut Transitions::new()));
             match std::panic::catch_unwind(schedule) {
                 Ok(Ok(())) => None,
@@ -258,15 +319,15 @@ fn every_planted_mistake_is_caught() {
         match (0..seeds).find_map(|seed| Some((seed, broken(seed)?))) {
             Some((seed, what)) => {
                 let what: String = what.lines().next().unwrap_or_default().chars().take(90).collect();
-                println!("mutant: {mutant:?} caught by seed {seed}: {what}");
+                println!("mutant: {mistake:?} caught by seed {seed}: {what}");
             }
             None => {
-                println!("mutant: {mutant:?} NOT caught in {seeds} seeds");
-                missed.push(mutant);
+                println!("mutant: {mistake:?} NOT caught in {seeds} seeds");
+                missed.push(mistake);
             }
         }
     }
     let _ = std::panic::take_hook();
-    println!("mutant: {} mutants, {} caught", Mutant::ALL.len(), Mutant::ALL.len() - missed.len());
+    println!("mutant: {planted} mutants, {} caught", planted - missed.len());
     assert!(missed.is_empty(), "not caught: {missed:?}");
 }

@@ -1,95 +1,8 @@
-//! What threads, links, READs and linkers do.
+//! What links, READs and linkers do.
 
 use super::*;
 
 impl World {
-    pub(super) fn start(
-        &mut self,
-        id: NodeId,
-        place: usize,
-        key: ObjectKey,
-        want: Want,
-        taken: &mut Transitions,
-    ) -> Result<(), Violation> {
-        let op = OpId(place as u64);
-        let hold = |hold, first_touch, try_only| Asked::Hold { hold, first_touch, try_only, reserve: false };
-        let asked = match want {
-            Want::Hold(it) => hold(it, FirstTouch::Make, false),
-            Want::Try(it) => hold(it, FirstTouch::Make, true),
-            Want::Existing(it) => hold(it, FirstTouch::Refuse, false),
-            Want::Manual => hold(Hold::Exclusive, FirstTouch::Manual, false),
-            Want::Prefetch => Asked::Prefetch,
-            Want::Remove => Asked::Remove,
-            Want::Sync => Asked::Sync,
-            Want::Flush => Asked::Flush,
-        };
-        let before = match want {
-            Want::Remove => self.truth.remove_begins(key),
-            Want::Sync => self.truth.sync_begins(key),
-            _ => 0,
-        };
-        let thread = self.thread(id, place);
-        thread.left -= 1;
-        thread.doing = Doing::Waiting { key, want, before };
-        if let Asked::Hold { hold, .. } = asked {
-            let life = self.life(id);
-            if let Some(slot) = life.memory.lookup(key).filter(|_| life.core.may_hit()) {
-                let word = life.memory.load(slot);
-                if let Ok(new) = word.hold(hold) {
-                    life.memory
-                        .swap(slot, word, new)
-                        .map_err(|_| Violation("a swap without a rival failed".into()))?;
-                    return self.complete(id, op, Ok(Some(slot)));
-                }
-            }
-        }
-        self.step(id, Input::Begin(Operation { op, key, asked }), taken)
-    }
-
-    pub(super) fn put(&mut self, id: NodeId, place: usize, taken: &mut Transitions) -> Result<(), Violation> {
-        let Doing::Holding { key, slot, hold, value, void } = self.thread(id, place).doing.clone() else {
-            return Err(Violation("put without a hold".into()));
-        };
-        self.thread(id, place).doing = Doing::Nothing;
-        let written = (hold == Hold::Exclusive).then_some(value);
-        if !void {
-            self.truth.put(key, (id, place), written);
-        }
-        let life = self.life(id);
-        if let Some(value) = written {
-            life.memory.poke(slot, 1, value);
-        }
-        let word = life.memory.load(slot);
-        let Some((new, told)) = word.release(hold) else {
-            return Err(Violation(format!(
-                "node {id}: the word {word:?} of {key:?} does not know the hold that ends"
-            )));
-        };
-        life.memory.swap(slot, word, new).map_err(|_| Violation("a swap without a rival failed".into()))?;
-        match told {
-            Release::Notify => self.step(id, Input::Released(key), taken),
-            Release::Quiet => Ok(()),
-        }
-    }
-
-    pub(super) fn cancel(
-        &mut self,
-        id: NodeId,
-        place: usize,
-        taken: &mut Transitions,
-    ) -> Result<(), Violation> {
-        let Doing::Waiting { key, want, before } = self.thread(id, place).doing.clone() else {
-            return Ok(());
-        };
-        // A remove may still be done, at any time: as if it never ended. And so may a loss be accepted.
-        let _ = before;
-        if want == Want::Manual {
-            self.truth.will_accept_loss(key);
-        }
-        self.thread(id, place).doing = Doing::Nothing;
-        self.step(id, Input::Cancel(key, OpId(place as u64)), taken)
-    }
-
     pub(super) fn deliver(
         &mut self,
         from: NodeId,
@@ -162,8 +75,16 @@ impl World {
             LinkerCall::FirstTouch { .. } if key.set.kind() == crate::memory::HASHED => self.truth.born(key),
             _ => 0,
         };
-        let memory = &mut self.life(id).memory;
-        let mut fill = |slot, value| (0..2).for_each(|word| memory.poke(slot, word, value));
+        let truth = &self.truth;
+        let life = self.nodes.get_mut(&id).and_then(|node| node.life.as_mut());
+        let memory = &mut life.expect("only living nodes act").memory;
+        let mut fill = |slot, value| {
+            truth
+                .words(value)
+                .into_iter()
+                .enumerate()
+                .for_each(|(word, bytes)| memory.poke(slot, word, bytes));
+        };
         let mut reply = LinkerReply::Ok;
         match (call, device) {
             (LinkerCall::Insert { slot, .. }, Some(value)) => fill(slot, value),
@@ -173,7 +94,7 @@ impl World {
             (LinkerCall::Insert { .. }, None) => reply = LinkerReply::Absent,
             (LinkerCall::Sync { slot }, _) => {
                 let words = [memory.peek(slot, 0), memory.peek(slot, 1)];
-                if words[0] != words[1] {
+                if words != truth.words(words[0]) {
                     return Err(Violation(format!("the device got torn bytes of {key:?}: {words:x?}")));
                 }
                 self.devices.insert(key, words[0]);

@@ -6,10 +6,7 @@ impl World {
     /// A home dies only when nobody else holds its objects: a hold outlives its home for less time than a start takes
     /// (docs/assumptions.md).
     pub(super) fn may_die(&self, id: NodeId) -> bool {
-        let holds_here = |thread: &Thread| match thread.doing {
-            Doing::Holding { key, .. } => home(key) == id,
-            _ => false,
-        };
+        let holds_here = |thread: &Thread| thread.holds().any(|key| home(key) == id);
         let others = self.nodes.iter().filter(|(other, _)| **other != id);
         others.clone().all(|(_, node)| node.life.is_some())
             && !others.flat_map(|(_, node)| &node.threads).any(holds_here)
@@ -18,11 +15,7 @@ impl World {
     /// A node returns when its peers have noticed its end.
     pub(super) fn may_restart(&self, id: NodeId) -> bool {
         let unread = |peer: NodeId| self.links.get(&(id, peer)).is_some_and(|items| !items.is_empty());
-        let held = |node: &Node| {
-            node.threads
-                .iter()
-                .any(|thread| matches!(thread.doing, Doing::Holding { key, .. } if home(key) == id))
-        };
+        let held = |node: &Node| node.threads.iter().flat_map(Thread::holds).any(|key| home(key) == id);
         self.nodes
             .iter()
             .filter(|(other, _)| **other != id)
@@ -58,7 +51,7 @@ impl World {
             node.life = None;
             for thread in &mut node.threads {
                 // A remove that it asked for may still be done.
-                thread.doing = Doing::Nothing;
+                thread.end();
             }
         }
         self.reads.retain(|read| read.reader != id);

@@ -219,8 +219,9 @@ impl World {
                 self.truth.may_fall_back(key);
             }
         }
-        for thread in self.nodes.get_mut(&id).into_iter().flat_map(|node| &mut node.threads) {
-            if let Doing::Holding { key, value, void, .. } = &mut thread.doing {
+        let threads = self.nodes.get_mut(&id).into_iter().flat_map(|node| &mut node.threads);
+        for doing in threads.flat_map(Thread::doings) {
+            if let Doing::Holding { key, value, void, .. } = doing {
                 *void = true;
                 // What it goes on to write may still reach its own device, or a node that has not adopted the view.
                 self.truth.may_become(*key, *value);
@@ -253,7 +254,7 @@ impl World {
                 let Some(life) = node.life.as_ref().filter(|life| life.core.may_hit()) else { return false };
                 let valid = life.memory.lookup(key).is_some_and(|slot| {
                     life.memory.load(slot).mode() != Mode::None
-                        && (0..2).all(|word| life.memory.peek(slot, word) == value)
+                        && (0..2).all(|word| life.memory.peek(slot, word) == self.truth.words(value)[word])
                 });
                 let ordered = life.core.copy_state(key, &life.memory).contains("parked")
                     || self.links.iter().any(|((_, to), items)| {
