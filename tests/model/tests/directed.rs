@@ -1,11 +1,11 @@
 //! Schedules that went wrong once, told step by step: each is a line of messages that random schedules meet too rarely.
 
 use kddm_coherence::{
-    Asked, Body, Config, Core, Effect, Input, LinkerCall, LinkerReply, Loss, Message, OpError, OpId,
-    Operation, ReadToken, Store,
+    Asked, Body, Config, Core, Effect, Input, LinkerCall, LinkerReply, Loss, Member, Message, OpError, OpId,
+    Operation, ReadToken, Store, View,
 };
 use kddm_model::Memory;
-use kddm_object::{FirstTouch, Hold, Incarnation, NodeId, ObjectKey, SetId, SlotId};
+use kddm_object::{FirstTouch, Hold, Incarnation, NodeId, ObjectKey, SetId, SlotId, ViewId};
 use std::collections::{BTreeMap, VecDeque};
 
 type Ended = Result<Option<SlotId>, OpError>;
@@ -13,6 +13,7 @@ type Ended = Result<Option<SlotId>, OpError>;
 /// Some nodes whose messages arrive when the test says so.
 struct Bench {
     nodes: BTreeMap<NodeId, (Core, Memory)>,
+    lives: BTreeMap<NodeId, Incarnation>,
     links: BTreeMap<(NodeId, NodeId), VecDeque<Message>>,
     reads: Vec<(NodeId, ReadToken)>,
     calls: Vec<(NodeId, ObjectKey, LinkerCall)>,
@@ -34,37 +35,81 @@ fn hold(hold: Hold) -> Asked {
 
 impl Bench {
     fn new(nodes: u8, slots: usize, reserved: usize) -> Bench {
+        let mut bench = Bench::apart(nodes, slots, reserved, Loss::Local);
+        bench.meet();
+        bench
+    }
+
+    /// The same with agreed views, and the first of them.
+    fn agreed(nodes: u8) -> Bench {
+        let mut bench = Bench::apart(nodes, 8, 0, Loss::Agreed);
+        bench.meet();
+        bench.agree(1);
+        bench
+    }
+
+    fn apart(nodes: u8, slots: usize, reserved: usize, loss: Loss) -> Bench {
         let members: Vec<NodeId> = (1..=nodes).map(n).collect();
         let mut bench = Bench {
             nodes: BTreeMap::new(),
+            lives: BTreeMap::new(),
             links: BTreeMap::new(),
             reads: Vec::new(),
             calls: Vec::new(),
             ended: BTreeMap::new(),
         };
         for &me in &members {
-            let core = Core::new(Config {
-                me,
-                incarnation: Incarnation(1),
-                members: members.clone(),
-                loss: Loss::Local,
-                inline_max: 256,
-                hints: 0,
-                eager: false,
-                unsound_keep_copies: false,
-                #[cfg(feature = "mutants")]
-                mutant: None,
-            });
-            bench.nodes.insert(me, (core, Memory::new(slots, reserved, Incarnation(1))));
-        }
-        for &me in &members {
-            members.iter().filter(|&&peer| peer != me).for_each(|&peer| bench.meet(me, peer));
+            bench.begin_life(me, &members, loss, slots, reserved, Incarnation(1));
         }
         bench
     }
 
-    fn meet(&mut self, me: NodeId, peer: NodeId) {
-        self.input(me, Input::PeerUp(peer, Incarnation(1)));
+    fn begin_life(
+        &mut self,
+        me: NodeId,
+        members: &[NodeId],
+        loss: Loss,
+        slots: usize,
+        reserved: usize,
+        incarnation: Incarnation,
+    ) {
+        let core = Core::new(Config {
+            me,
+            incarnation,
+            members: members.to_vec(),
+            loss,
+            inline_max: 256,
+            hints: 0,
+            eager: false,
+            unsound_keep_copies: false,
+            #[cfg(feature = "mutants")]
+            mutant: None,
+        });
+        self.nodes.insert(me, (core, Memory::new(slots, reserved, incarnation)));
+        self.lives.insert(me, incarnation);
+    }
+
+    /// All who live are connected with each other.
+    fn meet(&mut self) {
+        let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
+        for &me in &ids {
+            for &peer in ids.iter().filter(|&&peer| peer != me) {
+                self.input(me, Input::PeerUp(peer, self.lives[&peer]));
+            }
+        }
+    }
+
+    /// The next view: all who live, and nobody else has a lease.
+    fn agree(&mut self, number: u32) {
+        let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
+        let member = |&node: &NodeId| Member { node, life: self.lives[&node], leaving: false };
+        let members: Vec<Member> = ids.iter().map(member).collect();
+        for &id in &ids {
+            let view = View { id: ViewId(number), members: members.clone(), founding: number == 1 };
+            self.input(id, Input::View(view));
+            self.input(id, Input::Fenced(ViewId(number)));
+        }
+        self.settle();
     }
 
     fn input(&mut self, id: NodeId, input: Input) {
@@ -264,4 +309,44 @@ fn no_memory_for_one_is_no_failure_of_the_device_for_another() {
     assert_eq!(bench.ended.remove(&OpId(1)), Some(Err(OpError::NoMemory)));
     bench.put(n(2), 2, key, Hold::Shared);
     assert!(bench.is_quiet());
+}
+
+#[test]
+fn a_hold_from_the_last_life_of_a_home_keeps_nothing_but_its_object_from_others() {
+    for durable in [true, false] {
+        let (mut bench, key) = (Bench::agreed(3), object(durable, 1));
+        let other = ObjectKey::new(SetId::from_parts(0, 2 << 24, 0), 1);
+        bench.begin(n(3), 1, key, hold(Hold::Exclusive));
+        bench.settle();
+        bench
+            .calls
+            .pop()
+            .into_iter()
+            .for_each(|_| bench.input(n(1), Input::LinkerDone(key, LinkerReply::Ok)));
+        bench.settle();
+        bench.dies(n(1));
+        bench.agree(2);
+        bench.begin_life(n(1), &[n(1), n(2), n(3)], Loss::Agreed, 8, 0, Incarnation(2));
+        bench.meet();
+        bench.agree(3);
+
+        // Who holds it may wait for something else, at any home.
+        bench.begin(n(3), 2, other, hold(Hold::Exclusive));
+        bench.begin(n(2), 3, key, hold(Hold::Exclusive));
+        bench.settle();
+        bench.put(n(3), 2, other, Hold::Exclusive);
+        assert!(!bench.ended.contains_key(&OpId(3)), "node 3 still holds it");
+        bench.put(n(3), 1, key, Hold::Exclusive);
+        bench.settle();
+        if durable {
+            assert!(matches!(bench.calls.pop(), Some((_, _, LinkerCall::Insert { .. }))));
+            bench.input(n(1), Input::LinkerDone(key, LinkerReply::Ok));
+            bench.settle();
+            bench.put(n(2), 3, key, Hold::Exclusive);
+            bench.settle();
+        } else {
+            assert_eq!(bench.ended.remove(&OpId(3)), Some(Err(OpError::Lost)));
+        }
+        assert!(bench.is_quiet());
+    }
 }
