@@ -3,7 +3,7 @@
 
 use crate::collect::{KeptCopies, Then};
 use crate::speculation::Since;
-use crate::{Knew, Request, RequestKind};
+use crate::{Knew, Request};
 use kddm_object::{Location, NodeId, NodeSet, Rid, Seq};
 use smallvec::SmallVec;
 
@@ -92,12 +92,6 @@ impl Holder {
     }
 }
 
-impl Pending {
-    pub fn is_remove(&self) -> bool {
-        matches!(self, Pending::Request(_, request) if request.kind == RequestKind::Remove)
-    }
-}
-
 impl Work {
     /// Whether the entry goes on saying what the object was before.
     pub fn has_before(&self) -> bool {
@@ -141,13 +135,6 @@ impl<'a> Entry<'a> {
 
     pub fn is_busy(&self) -> bool {
         self.transaction().is_some()
-    }
-
-    /// Whether a first touch is under way, and a remove first in line.
-    pub fn is_overtaken_by_remove(&self) -> bool {
-        let first_touch =
-            matches!(self.transaction(), Some(Transaction { work: Work::FirstTouch { .. }, .. }));
-        first_touch && self.first_in_line().is_some_and(Pending::is_remove)
     }
 
     pub fn is_quiet(&self) -> bool {

@@ -33,6 +33,13 @@ impl Core {
             self.send(from, key, Body::Nack { rid: request.rid, why: Nack::WouldBlock }, cx);
             return;
         }
+        let overtakes =
+            request.kind == RequestKind::Remove && self.planted(Mutant::RemoveOvertakesFirstTouch);
+        if let (true, Some(Work::FirstTouch { .. })) =
+            (overtakes, self.directory.transaction(key).map(|transaction| &transaction.work))
+        {
+            self.directory.settle(key, State::Uncached);
+        }
         self.serve_in_turn(key, Pending::Request(from, request), cx);
     }
 
@@ -64,11 +71,6 @@ impl Core {
             self.dismiss_keepers(key, cx);
         }
         let doubtful = self.is_doubtful(key, cx.store);
-        if self.planted(Mutant::RemoveOvertakesFirstTouch)
-            && self.directory.entry(key).is_some_and(|entry| entry.is_overtaken_by_remove())
-        {
-            self.directory.settle(key, State::Uncached);
-        }
         while let Some(state) = self.directory.settled(key) {
             if doubtful && state == State::Uncached {
                 self.directory.set(key, State::Lost);

@@ -164,10 +164,7 @@ impl Core {
         let awaited = self.planted(Mutant::DeadSharerAwaited);
         let Some((Transaction { seq, work }, before)) = self.directory.transaction_mut(key) else { return };
         match (work, before) {
-            (Work::Grab { by, .. }, _) if *by == lost && never_was => {
-                self.directory.end(key);
-                self.settled_without(lost, key, cx);
-            }
+            (Work::Grab { by, .. }, _) if *by == lost && never_was => self.directory.end(key),
             (Work::Grab { by, .. }, State::Shared { copies, .. }) if *by == lost => {
                 let copies = without(lost, copies);
                 self.salvage(key, &copies, cx);

@@ -411,7 +411,7 @@ fn one_of_three_members_is_lost_and_two_grab() {
 #[test]
 fn a_home_returns_while_a_range_holds_its_object() {
     let (objects, wants) = (vec![(2, true), (0, false)], vec![Want::Range(Hold::Exclusive)]);
-    explore(Options { kills: 1, idle: 1, operations: 1, objects, wants, ..views() }, 56_628);
+    explore(Options { kills: 1, idle: 1, operations: 1, objects, wants, ..views() }, 56_104);
 }
 
 #[test]
