@@ -174,7 +174,7 @@ impl Council {
         }
         self.try_fence(cluster);
         for &id in &ids {
-            if let Some(alive) = cluster.get(id) {
+            if let Some(alive) = self.reaches(id, cluster) {
                 self.write(id, alive);
             }
         }
