@@ -80,11 +80,15 @@ impl Workload {
             Shape::Many { .. } => 3,
             _ => 4,
         };
+        let hints = match shape {
+            Shape::GetRemembered | Shape::Many { .. } => HINTS,
+            _ => 0,
+        };
         Workload {
             shape,
             nodes,
             bytes,
-            cores: Cores::speculating(nodes, INLINE_MAX, HINTS),
+            cores: Cores::speculating(nodes, INLINE_MAX, hints),
             random: Random::new(1),
             warm: false,
         }
