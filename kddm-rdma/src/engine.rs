@@ -5,6 +5,7 @@ use crate::{
     inner::Inner,
     operations::{Abandoned, Operations, Outcome},
     pressure::Shortage,
+    quarantine::Quarantine,
     status::Counts,
     store::Memory,
 };
@@ -27,6 +28,7 @@ pub(crate) enum After {
     Call(ObjectKey, LinkerCall),
     MakeRoom(ObjectKey),
     WatchShortage,
+    WatchQuarantine,
     MoveAway,
     Tell,
 }
@@ -46,6 +48,7 @@ pub(crate) struct Engine {
     transport: Box<dyn Transport>,
     operations: Operations,
     shortage: Shortage,
+    quarantine: Quarantine,
     inputs: VecDeque<Input>,
     effects: Vec<Effect>,
     events: Vec<Event>,
@@ -73,6 +76,7 @@ impl Engine {
             transport,
             operations: Operations::default(),
             shortage: Shortage::default(),
+            quarantine: Quarantine::default(),
             inputs: VecDeque::new(),
             effects: Vec::new(),
             events: Vec::new(),
@@ -158,7 +162,7 @@ impl Engine {
         self.transport.poll(&mut events);
         let any = !events.is_empty();
         for event in events.drain(..) {
-            if let Some(input) = self.meet(event) {
+            if let Some(input) = self.meet(node, event) {
                 self.input(node, input);
             }
         }
@@ -166,7 +170,7 @@ impl Engine {
         any
     }
 
-    fn meet(&mut self, event: Event) -> Option<Input> {
+    fn meet(&mut self, inner: &Inner, event: Event) -> Option<Input> {
         Some(match event {
             Event::Message(from, message) => Input::Message(from, message),
             Event::ReadDone(token, good) => Input::ReadDone(token, good),
@@ -183,6 +187,10 @@ impl Engine {
                     tracing::warn!(%node, certain, reason, "peer is lost; what needs it fails until it is back");
                 }
                 self.up.remove(node);
+                let unchecked = self.core.loss() == Loss::Local && !self.transport.checks_generations();
+                if unchecked && self.quarantine.begin(inner.host.now()) {
+                    self.after.push(After::WatchQuarantine);
+                }
                 if self.core.is_member(node) {
                     self.lost.insert(node);
                 }
@@ -203,7 +211,12 @@ impl Engine {
         self.inputs.push_back(input);
         while let Some(input) = self.inputs.pop_front() {
             let mut freed = 0;
-            let mut memory = Memory { arena: &node.arena, families: &node.families, freed: &mut freed };
+            let mut memory = Memory {
+                arena: &node.arena,
+                families: &node.families,
+                quarantine: &mut self.quarantine,
+                freed: &mut freed,
+            };
             let view = self.core.view();
             self.core.step(input, &mut memory, &mut self.effects);
             if self.core.view() != view {
@@ -350,6 +363,22 @@ impl Engine {
         self.shortage.begin_round();
         self.input(node, Input::MemoryFreed);
         self.shortage.end_round()
+    }
+
+    /// Ends the quarantine when it is time, or says until when to wait.
+    pub(crate) fn watch_quarantine(&mut self, node: &Inner) -> Option<Duration> {
+        let mut freed = 0;
+        let until = self.quarantine.look(&node.arena, node.host.now(), &mut freed);
+        if freed != 0 {
+            self.shortage.freed(freed, || node.host.now());
+            self.input(node, Input::MemoryFreed);
+        }
+        until
+    }
+
+    /// Makes the fabric ready for sleep; true if it has to be polled once more before.
+    pub(crate) fn arm(&mut self) -> bool {
+        self.transport.arm()
     }
 
     /// The last hold of an object that others wait for was put.

@@ -51,14 +51,24 @@ impl EventLoop {
         self.spin_nanos.store(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Runs until `stopped`. `turn` looks once and says whether anything had happened.
-    pub(crate) fn run(&self, host: &dyn Host, turn: impl Fn() -> bool, stopped: impl Fn() -> bool) {
+    /// Runs until `stopped`. `turn` looks once and says whether anything had happened; `arm` makes ready for sleep, and says whether
+    /// to look once more before.
+    pub(crate) fn run(
+        &self,
+        host: &dyn Host,
+        turn: impl Fn() -> bool,
+        arm: impl Fn() -> bool,
+        stopped: impl Fn() -> bool,
+    ) {
         IN_LOOP.set(true);
         let mut poll = self.poll.lock();
         let mut events = Events::with_capacity(4);
         let mut spin = Spin::default();
         while !stopped() {
             if turn() || spin.found(host, self.most_spin(), &turn) {
+                continue;
+            }
+            if arm() && turn() {
                 continue;
             }
             if let Err(error) = self.sleep(&mut poll, &mut events) {

@@ -125,6 +125,7 @@ impl Inner {
             },
             After::MakeRoom(key) => return self.make_room(key),
             After::WatchShortage => self.watch_shortage(),
+            After::WatchQuarantine => self.watch_quarantine(),
             After::MoveAway => self.move_away(),
             After::Tell => self.tell(),
         }
@@ -148,6 +149,20 @@ impl Inner {
                 if !node.enter(|engine| engine.watch_shortage(&node)) {
                     return;
                 }
+            }
+        }));
+    }
+
+    /// Sleeps until the slots that wait since a peer was lost may be used again.
+    fn watch_quarantine(&self) {
+        let (weak, host) = (self.this.clone(), self.host.clone());
+        self.host.spawn(Box::pin(async move {
+            let look = || {
+                let node = weak.upgrade()?;
+                node.enter(|engine| engine.watch_quarantine(&node))
+            };
+            while let Some(until) = look() {
+                host.sleep(until.saturating_sub(host.now())).await;
             }
         }));
     }
@@ -205,7 +220,8 @@ impl Inner {
 
     fn sleep_and_turn(&self) {
         if let Some(event_loop) = &self.event_loop {
-            event_loop.run(&*self.host, || self.turn(), || self.engine.lock().stopped());
+            let arm = || self.engine.lock().arm();
+            event_loop.run(&*self.host, || self.turn(), arm, || self.engine.lock().stopped());
         }
     }
 

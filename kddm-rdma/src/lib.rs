@@ -28,6 +28,7 @@ mod node;
 mod operations;
 mod options;
 mod pressure;
+mod quarantine;
 mod registry;
 mod status;
 mod store;

@@ -1,6 +1,6 @@
 //! The core's memory: the arena, and the families' policies.
 
-use crate::family::Families;
+use crate::{family::Families, quarantine::Quarantine};
 use kddm_coherence::{Inline, Store};
 use kddm_memory::Arena;
 use kddm_object::{Generation, ObjectKey, SetId, SetPolicy, SlotId, Word, limits::INLINE_MAX};
@@ -9,6 +9,7 @@ use kddm_object::{Generation, ObjectKey, SetId, SetPolicy, SlotId, Word, limits:
 pub(crate) struct Memory<'a> {
     pub(crate) arena: &'a Arena,
     pub(crate) families: &'a Families,
+    pub(crate) quarantine: &'a mut Quarantine,
     /// The size classes of the slots that became free, a bit each.
     pub(crate) freed: &'a mut u8,
 }
@@ -32,8 +33,9 @@ impl Store for Memory<'_> {
 
     fn release(&mut self, slot: SlotId) {
         let class = self.arena.slot_size(slot).and_then(kddm_object::limits::size_class);
-        *self.freed |= class.map_or(0, |class| 1 << class);
-        self.arena.release(slot);
+        if self.quarantine.release(self.arena, slot) {
+            *self.freed |= class.map_or(0, |class| 1 << class);
+        }
     }
 
     fn generation(&self, slot: SlotId) -> Generation {

@@ -29,7 +29,9 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use codec::{decode_word, encode_word};
 pub use config::{FabricError, Greeting, TcpConfig};
+pub use due::SILENCE;
 
 use connections::Connection;
 use kddm_memory::Arena;
@@ -37,6 +39,7 @@ use kddm_object::NodeId;
 use mio::{Events, Interest, Poll, Token, Waker, net::TcpListener, unix::SourceFd};
 use peer::{Peer, Strangers};
 use shared::Shared;
+pub(crate) use shared::Told;
 use std::{io, sync::Arc, time::Instant};
 use timer::Timer;
 
@@ -46,7 +49,8 @@ const READY: usize = 256;
 const LISTENER: Token = Token(0);
 const TIMER: Token = Token(1);
 const WAKER: Token = Token(2);
-const FIRST_CONNECTION: usize = 3;
+const DEVICE: Token = Token(3);
+const FIRST_CONNECTION: usize = 4;
 
 /// A node's end of the tcp fabric.
 pub struct Tcp {
@@ -82,6 +86,15 @@ impl Tcp {
     /// fit, are no error: see [`Event::Refused`](crate::Event::Refused) and
     /// [`Transport::peers`](crate::Transport::peers).
     pub fn start(config: TcpConfig, arena: Arc<Arena>) -> Result<Tcp, FabricError> {
+        Tcp::start_for(shared::TCP, config, arena)
+    }
+
+    /// [`Tcp::start`] for `fabric`, whose peers meet here, and say to each other what they need.
+    pub(crate) fn start_for(
+        fabric: &'static str,
+        config: TcpConfig,
+        arena: Arc<Arena>,
+    ) -> Result<Tcp, FabricError> {
         config.check()?;
         let system = |what| move |error| FabricError::System { what, error };
         let mut listener = TcpListener::bind(config.listen).map_err(|error| FabricError::Listen {
@@ -106,7 +119,8 @@ impl Tcp {
             config,
             arena,
             counters: Default::default(),
-            events: Vec::new(),
+            told: Vec::new(),
+            fabric,
             now,
             lives: Default::default(),
         };
@@ -132,7 +146,7 @@ impl Tcp {
     }
 
     /// Makes the descriptor readable: there is something to do or to tell.
-    fn wake(&self) {
+    pub(crate) fn wake(&self) {
         if let Err(error) = self.waker.wake() {
             tracing::error!(%error, "the fabric cannot wake its poller; it goes on with the next event");
         }

@@ -28,7 +28,19 @@ pub trait Transport: Send {
     fn poll(&mut self, events: &mut Vec<Event>);
 
     /// Readable when [`Transport::poll`] has something to do; `None` if somebody drives the fabric by hand.
+    /// Where that has to be asked for, see [`Transport::arm`].
     fn descriptor(&self) -> Option<RawFd>;
+
+    /// Before sleeping on the descriptor: makes it readable with whatever happens from now on. True: something may have happened
+    /// meanwhile, poll once more. Fabrics whose descriptor needs no arming say false.
+    fn arm(&mut self) -> bool {
+        false
+    }
+
+    /// Whether a READ of a slot that was given to another object fails. Where the memory itself is read and nobody asked, it does not.
+    fn checks_generations(&self) -> bool {
+        true
+    }
 
     /// What was moved so far.
     fn counters(&self) -> Counters;

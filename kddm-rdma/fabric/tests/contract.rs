@@ -8,25 +8,34 @@ mod sim;
 mod suite;
 #[path = "contract/tcp.rs"]
 mod tcp;
+#[path = "contract/verbs.rs"]
+mod verbs;
 
 /// Makes a module of tests, one per promise, for a fabric's fixture.
 macro_rules! promises {
-    ($name:ident, $fixture:ty, [$($promise:ident),* $(,)?]) => {
+    ($name:ident, $fixture:ty, $attributes:tt, [$($promise:ident),* $(,)?]) => {
         mod $name {
-            $(
-                #[test]
-                fn $promise() {
-                    crate::suite::$promise::<$fixture>();
-                }
-            )*
+            $(crate::promise!($attributes, $promise, $fixture);)*
         }
     };
 }
 
+macro_rules! promise {
+    ([$($attribute:meta)?], $promise:ident, $fixture:ty) => {
+        #[test]
+        $(#[$attribute])?
+        fn $promise() {
+            crate::suite::$promise::<$fixture>();
+        }
+    };
+}
+use promise;
+
 macro_rules! for_each_fabric {
     ($($promises:tt)*) => {
-        promises!(over_sim, crate::sim::Sim, $($promises)*);
-        promises!(over_tcp, crate::tcp::Tcp, $($promises)*);
+        promises!(over_sim, crate::sim::Sim, [], $($promises)*);
+        promises!(over_tcp, crate::tcp::Tcp, [], $($promises)*);
+        promises!(over_verbs, crate::verbs::Verbs, [ignore = "needs an RDMA device"], $($promises)*);
     };
 }
 

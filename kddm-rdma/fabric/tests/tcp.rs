@@ -58,7 +58,10 @@ fn run_until(
         if start.elapsed() > time {
             return false;
         }
-        nodes::wait_for(nodes.iter().map(|node| &**node), time.saturating_sub(start.elapsed()));
+        nodes::wait_for(
+            nodes.iter().map(|node| &**node as &dyn Transport),
+            time.saturating_sub(start.elapsed()),
+        );
     }
 }
 

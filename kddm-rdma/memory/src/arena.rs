@@ -12,7 +12,10 @@ use kddm_object::{Generation, Incarnation, ObjectKey, SlotId, Word};
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU16, AtomicU32,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 /// How large an arena is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub struct Arena {
     config: ArenaConfig,
     /// What is added to the generations that peers are told.
     life: AtomicU32,
+    /// How many slabs are mapped.
+    mapped: AtomicU16,
     /// Dropped by the arena's drop, unless guards still point to it.
     pub(crate) space: ManuallyDrop<Space>,
     pub(crate) index: Index,
@@ -82,6 +87,7 @@ impl Arena {
         Ok(Arena {
             config,
             life: Default::default(),
+            mapped: AtomicU16::new(1),
             space: ManuallyDrop::new(space),
             index,
             state,
@@ -146,6 +152,7 @@ impl Arena {
     ) -> Result<(), MemoryError> {
         if new && descriptors.len() <= usize::from(slab) {
             descriptors.push(self.space.map(slab)?);
+            self.mapped.store(descriptors.len() as u16, Release);
         }
         self.space.set_class(slab, class);
         Ok(())
@@ -182,6 +189,25 @@ impl Arena {
             Ok(()) => state.pool.give(slot),
             Err(word) => debug_assert!(false, "BUG: {slot:?} was released with word {word:?}"),
         }
+    }
+
+    /// [`Arena::release`], but nobody gets the slot before [`Arena::reuse`].
+    pub fn retire(&self, slot: SlotId) {
+        let state = &mut *self.state.lock();
+        self.forget(state, slot);
+        let vacated = self.known(slot).vacate();
+        debug_assert!(vacated.is_ok(), "BUG: {slot:?} was retired with word {vacated:?}");
+    }
+
+    /// A retired slot may be used again; the size class that it is of. `None`, and nothing is done, if it has a tenant.
+    pub fn reuse(&self, slot: SlotId) -> Option<usize> {
+        let state = &mut *self.state.lock();
+        let size = self.space.slot_size(slot)?;
+        if tenanted(self.known(slot).word().generation()) {
+            return None; // it was held when it was to be retired: it is not free
+        }
+        state.pool.give(slot);
+        size_class(size as u32)
     }
 
     fn forget(&self, state: &mut State, slot: SlotId) {
@@ -240,6 +266,16 @@ impl Arena {
         let word = self.control(slot)?.word();
         let size = self.space.slot_size(slot)?;
         tenanted(word.generation()).then_some(size as u32)
+    }
+
+    /// How many slabs there are: numbers below this stay mapped as long as the arena.
+    pub fn slabs(&self) -> u16 {
+        self.mapped.load(Acquire)
+    }
+
+    /// The memory of a slab, for a device to register; `None` if there is no such slab.
+    pub fn slab_memory(&self, slab: u16) -> Option<NonNull<[u8]>> {
+        (slab < self.slabs()).then(|| self.space.slab(slab))
     }
 
     /// The memfd of a slab, for who may map it.

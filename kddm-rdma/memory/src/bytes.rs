@@ -105,6 +105,18 @@ impl Arena {
         true
     }
 
+    /// Where a READ that a device carries out lands: the first of `length` bytes. `None` where [`Arena::copy_in`] would change nothing.
+    ///
+    /// The bytes are the device's from when the READ is posted until it is over; nobody takes a hold or frees the slot meanwhile.
+    #[must_use]
+    pub fn landing(&self, slot: SlotId, length: usize) -> Option<NonNull<u8>> {
+        let word = self.control(slot)?.word();
+        if word.held() || !tenanted(word.generation()) {
+            return None;
+        }
+        self.space.bytes(slot, 0, length)
+    }
+
     /// The words that contain `length` bytes of a slot from `offset` on.
     fn words(&self, slot: SlotId, offset: usize, length: usize) -> Option<&[AtomicU64]> {
         self.space.bytes(slot, offset, length)?;

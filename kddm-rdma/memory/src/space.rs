@@ -77,6 +77,12 @@ impl Space {
         Ok(descriptor)
     }
 
+    /// The bytes of a slab that exists.
+    pub(crate) fn slab(&self, slab: u16) -> NonNull<[u8]> {
+        let (start, length) = self.bytes.part(usize::from(slab), self.slab_bytes);
+        NonNull::slice_from_raw_parts(start.cast(), length.get())
+    }
+
     /// The slab serves another class. Who reads a slot's size after its word sees that of the word's tenancy, or a later one.
     pub(crate) fn set_class(&self, slab: u16, class: usize) {
         self.classes[usize::from(slab)].store(class as u8, Relaxed);

@@ -42,6 +42,7 @@ pub(super) struct Hello {
     pub(super) incarnation: u64,
     pub(super) format_version: u32,
     pub(super) root: Option<u32>,
+    pub(super) fabric: String,
 }
 
 /// Why bytes are no control message.
@@ -85,6 +86,20 @@ impl Control {
     }
 }
 
+/// What a fabric says to a peer's, as bytes.
+pub(crate) fn encode_word(word: &impl Encode) -> Vec<u8> {
+    let bytes = bincode::encode_to_vec(word, CONFIG);
+    bytes.expect("fabrics say little at a time, and memory takes any bytes")
+}
+
+/// What a peer's fabric says; `None` if it is nothing that this one knows.
+pub(crate) fn decode_word<T: Decode<()>>(bytes: &[u8]) -> Option<T> {
+    match bincode::decode_from_slice(bytes, CONFIG) {
+        Ok((word, used)) if used == bytes.len() => Some(word),
+        _ => None,
+    }
+}
+
 fn cut(text: &str) -> String {
     let mut end = text.len().min(MAX_TEXT);
     while !text.is_char_boundary(end) {
@@ -112,6 +127,7 @@ mod tests {
             incarnation: u64::MAX,
             format_version: 1,
             root: Some(1 << 24),
+            fabric: "verbs".to_owned(),
         };
         for control in [
             Control::Hello(hello),

@@ -81,7 +81,8 @@ impl Tcp {
     fn called(&mut self, stream: TcpStream, remote: IpAddr) {
         if !self.peers.iter().any(|peer| peer.address.ip() == remote) {
             let reason = format!("{remote} called, but no node of the cluster has that address");
-            self.shared.events.extend(self.strangers.refuse(remote, &reason));
+            let news = self.strangers.refuse(remote, &reason);
+            self.shared.tell_if(news);
             return;
         }
         self.make_room();
@@ -244,7 +245,7 @@ impl Tcp {
             peer.up(place, incarnation);
         }
         self.shared.lives.insert(node, incarnation);
-        self.shared.events.push(Event::PeerUp(node, incarnation));
+        self.shared.tell(Event::PeerUp(node, incarnation));
         self.retime = true;
     }
 
@@ -291,7 +292,7 @@ impl Tcp {
             None => peer.refuse(&reason),
             Some(_) => self.strangers.refuse(remote, &reason),
         };
-        self.shared.events.extend(news);
+        self.shared.tell_if(news);
         if opening.dialled.is_some() {
             peer.failed(me, reason, now);
         }
@@ -309,6 +310,6 @@ impl Tcp {
         if let Some(peer) = self.peer(node) {
             peer.down(me, &reason, now);
         }
-        self.shared.events.push(Event::PeerDown { node, certain, reason });
+        self.shared.tell(Event::PeerDown { node, certain, reason });
     }
 }

@@ -15,7 +15,7 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const TOGETHER: Duration = Duration::from_millis(200);
 
 /// A peer that has said nothing for so long is lost. Operations that need it must fail within 5 s.
-const SILENCE: Duration = Duration::from_secs(4);
+pub const SILENCE: Duration = Duration::from_secs(4);
 
 impl Tcp {
     /// Does what is due, and sets the timer to what is due next.

@@ -13,6 +13,7 @@
 //!  4    NO DATA    0..8 number                        the slot is not there, or another object's by now
 //!  5    HEARTBEAT
 //!  6    CONTROL    0..4 protocol version | 4.. bincode, see [`super::codec`]
+//!  7    FABRIC     bincode: what a fabric that only meets its peers here has to say, see [`crate::verbs`]
 //! ```
 //!
 //! READs are numbered from 0 in each session and direction, and answered in order. Everything is little-endian.
@@ -62,6 +63,7 @@ pub(super) enum Kind {
     NoData = 4,
     Heartbeat = 5,
     Control = 6,
+    Fabric = 7,
 }
 
 /// The head of a frame.
@@ -128,6 +130,7 @@ pub(super) fn take<'a>(record: &mut &'a [u8]) -> Result<Option<(Kind, &'a [u8])>
         (4, 0) => Kind::NoData,
         (5, 0) => Kind::Heartbeat,
         (6, 0) => Kind::Control,
+        (7, 0) => Kind::Fabric,
         (kind, _) => return Err(format!("frame kind {kind} is not known to this version")),
     };
     let length = usize::from(head.length.get());

@@ -7,18 +7,24 @@ use std::net::IpAddr;
 
 impl TcpConfig {
     /// What this node says of itself.
-    pub(super) fn hello(&self) -> Hello {
+    pub(super) fn hello(&self, fabric: &str) -> Hello {
         Hello {
             cluster: self.cluster.0,
             node: self.me.get(),
             incarnation: self.incarnation.0,
             format_version: self.greeting.format_version,
             root: self.greeting.root,
+            fabric: fabric.to_owned(),
         }
     }
 
     /// The peer that says `hello` from `remote`, or what is wrong and what to do.
-    pub(super) fn examine(&self, hello: &Hello, remote: IpAddr) -> Result<(NodeId, Incarnation), String> {
+    pub(super) fn examine(
+        &self,
+        hello: &Hello,
+        remote: IpAddr,
+        fabric: &str,
+    ) -> Result<(NodeId, Incarnation), String> {
         let me = self.me;
         if hello.cluster != self.cluster.0 {
             return Err(format!(
@@ -47,6 +53,13 @@ impl TcpConfig {
                 "{remote} says that it is node {node}, but node {me}'s cluster file gives node {node} the address {}: \
                  either a second server runs with that id, or the cluster files differ",
                 address.ip()
+            ));
+        }
+        if hello.fabric != fabric {
+            return Err(format!(
+                "node {node} ({remote}) uses the fabric {:?}, node {me} {fabric:?}: write one `fabric` in the cluster.toml of \
+                 all nodes",
+                hello.fabric
             ));
         }
         let format = self.greeting.format_version;
@@ -106,21 +119,22 @@ mod tests {
 
     #[test]
     fn every_difference_is_named_with_its_remedy() {
-        let good = Hello { node: 2, incarnation: 9, ..config().hello() };
+        let good = Hello { node: 2, incarnation: 9, ..config().hello("tcp") };
         let from: IpAddr = "10.0.0.2".parse().unwrap();
-        assert_eq!(config().examine(&good, from), Ok((node(2), Incarnation(9))));
-        assert!(config().examine(&Hello { root: None, ..good.clone() }, from).is_ok());
+        assert_eq!(config().examine(&good, from, "tcp"), Ok((node(2), Incarnation(9))));
+        assert!(config().examine(&Hello { root: None, ..good.clone() }, from, "tcp").is_ok());
         let cases = [
             (Hello { cluster: [8; 16], ..good.clone() }, "one cluster.toml"),
             (Hello { node: 1, ..good.clone() }, "another `id`"),
             (Hello { node: 0, ..good.clone() }, "no node id"),
             (Hello { node: 9, ..good.clone() }, "does not list"),
             (Hello { node: 3, ..good.clone() }, "a second server"),
+            (Hello { fabric: "verbs".to_owned(), ..good.clone() }, "write one `fabric`"),
             (Hello { format_version: 2, ..good.clone() }, "same version of kDFS"),
             (Hello { root: Some(2 << 24 | 1), ..good.clone() }, "ROOT_NODEID"),
         ];
         for (hello, part) in cases {
-            let reason = config().examine(&hello, from).unwrap_err();
+            let reason = config().examine(&hello, from, "tcp").unwrap_err();
             assert!(reason.contains(part) && reason.contains("10.0.0.2"), "{reason}");
         }
     }

@@ -113,7 +113,7 @@ impl Opening {
             channel.clear(&handshake.write().map_err(internal)?);
         }
         channel.seal_with(handshake).map_err(End::Fault)?;
-        self.say(&Control::Hello(shared.config.hello()), channel, shared)?;
+        self.say(&Control::Hello(shared.config.hello(shared.fabric)), channel, shared)?;
         Ok(Step::More)
     }
 
@@ -177,7 +177,7 @@ impl Opening {
             (Control::Hello(hello), Stage::Hello) => {
                 let (node, incarnation) = shared
                     .config
-                    .examine(&hello, self.remote)
+                    .examine(&hello, self.remote, shared.fabric)
                     .and_then(|found| self.check_direction(found.0, shared).map(|()| found))
                     .map_err(|reason| End::Refused { reason, tell: true })?;
                 shared

@@ -3,7 +3,7 @@
 use super::{
     channel::Channel,
     frame::{self, CHUNK_BYTES, Kind},
-    shared::{End, Shared},
+    shared::{End, Shared, Told},
 };
 use crate::{Event, wire};
 use kddm_coherence::{Message, ReadToken};
@@ -83,6 +83,10 @@ impl Session {
         }
     }
 
+    pub(super) fn say(&mut self, word: &[u8], channel: &mut Channel) -> Result<(), String> {
+        channel.frame(Kind::Fabric, |out| out.extend_from_slice(word))
+    }
+
     pub(super) fn read(
         &mut self,
         token: ReadToken,
@@ -104,16 +108,21 @@ impl Session {
     ) -> Result<(), End> {
         while let Some((kind, body)) = frame::take(&mut record).map_err(End::Fault)? {
             match kind {
+                Kind::Message | Kind::Read | Kind::Data | Kind::NoData if shared.is_control() => {
+                    return Err(End::Fault(format!("a {kind:?} frame, which the fabric does not use")));
+                }
                 Kind::Message => {
                     let message = wire::decode(body).map_err(|error| End::Fault(error.to_string()))?;
                     shared.counters.messages_received += 1;
-                    shared.events.push(Event::Message(self.node, message));
+                    shared.tell(Event::Message(self.node, message));
                 }
                 Kind::Read => self.asked_for(body).map_err(End::Fault)?,
                 Kind::Data => self.landed(body, channel, shared).map_err(End::Fault)?,
                 Kind::NoData => self.refused(body, channel, shared).map_err(End::Fault)?,
                 Kind::Heartbeat => {}
                 Kind::Control => return Err(shared.goodbye(body)),
+                Kind::Fabric if shared.is_control() => shared.told.push(Told::Said(self.node, body.to_vec())),
+                Kind::Fabric => return Err(End::Fault("a word to another fabric than tcp".to_owned())),
             }
         }
         Ok(())

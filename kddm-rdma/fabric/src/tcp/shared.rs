@@ -16,12 +16,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The name of this fabric.
+pub(super) const TCP: &str = "tcp";
+
 pub(super) struct Shared {
     pub(super) config: TcpConfig,
     pub(super) arena: Arc<Arena>,
     pub(super) counters: Counters,
     /// What the next poll tells.
-    pub(super) events: Vec<Event>,
+    pub(super) told: Vec<Told>,
+    /// What peers must use, too, to be let in.
+    pub(super) fabric: &'static str,
     /// The time of this turn.
     pub(super) now: Instant,
     /// The last life of each peer that was met.
@@ -50,7 +55,30 @@ impl End {
     }
 }
 
+/// One thing that the next poll tells.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // as in `Event`
+pub(crate) enum Told {
+    /// What every fabric tells.
+    Event(Event),
+    /// A peer's word to the fabric that is built on this one.
+    Said(NodeId, Vec<u8>),
+}
+
 impl Shared {
+    pub(super) fn tell(&mut self, event: Event) {
+        self.told.push(Told::Event(event));
+    }
+
+    pub(super) fn tell_if(&mut self, event: Option<Event>) {
+        self.told.extend(event.map(Told::Event));
+    }
+
+    /// Whether peers only meet here, and another fabric moves messages and bytes.
+    pub(super) fn is_control(&self) -> bool {
+        self.fabric != TCP
+    }
+
     /// Hands `channel` to the network.
     pub(super) fn flush(&mut self, channel: &mut Channel) -> Result<(), End> {
         channel.flush(self.now, &mut self.counters).map_err(|error| End::network(&error))
@@ -59,7 +87,7 @@ impl Shared {
     /// Tells that a READ is over.
     pub(super) fn read_done(&mut self, token: ReadToken, good: bool) {
         self.counters.reads_failed += u64::from(!good);
-        self.events.push(Event::ReadDone(token, good));
+        self.tell(Event::ReadDone(token, good));
     }
 
     /// A life that is over does not come back: its messages would be taken for news.

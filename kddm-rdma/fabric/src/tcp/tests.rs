@@ -7,7 +7,7 @@ use super::{
     dial::dial,
     frame::{Data, Kind, Read},
     opening::{Opening, Step},
-    shared::Shared,
+    shared::{Shared, TCP},
 };
 use crate::{Event, Transport};
 use kddm_cluster::{ClusterId, Key};
@@ -56,8 +56,15 @@ impl Meeting {
         let now = Instant::now();
         let stream = dial(config.listen.ip(), config.peers[0].1).unwrap();
         let counters = Default::default();
-        let shared =
-            Shared { config, arena: arena(), counters, events: Vec::new(), now, lives: Default::default() };
+        let shared = Shared {
+            config,
+            arena: arena(),
+            counters,
+            told: Vec::new(),
+            fabric: TCP,
+            now,
+            lives: Default::default(),
+        };
         let mut meeting = Meeting { victim, told: Vec::new(), channel: Channel::new(stream, now), shared };
         meeting.open();
         meeting

@@ -1,18 +1,18 @@
 //! The contract, kept.
 
 use super::{
-    FIRST_CONNECTION, LISTENER, READY, TIMER, Tcp, WAKER,
+    DEVICE, FIRST_CONNECTION, LISTENER, READY, TIMER, Tcp, WAKER,
     channel::Channel,
     codec::Control,
     connections::{Connection, Phase},
     peer::Peer,
     session::Session,
-    shared::{End, Shared},
+    shared::{End, Shared, Told},
 };
 use crate::{Counters, Event, PeerState, Transport};
 use kddm_coherence::{Message, ReadToken};
 use kddm_object::{Location, NodeId, SlotId, limits::MAX_OBJECT_SIZE};
-use mio::{Events, event};
+use mio::{Events, Interest, event, unix::SourceFd};
 use std::{
     io::ErrorKind,
     os::fd::{AsRawFd, RawFd},
@@ -54,32 +54,11 @@ impl Transport for Tcp {
     }
 
     fn poll(&mut self, events: &mut Vec<Event>) {
-        self.shared.now = Instant::now();
-        let mut ready = std::mem::replace(&mut self.ready, Events::with_capacity(0));
-        loop {
-            match self.poll.poll(&mut ready, Some(Duration::ZERO)) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    tracing::error!(%error, "the fabric cannot poll its connections");
-                    break;
-                }
-            }
-            ready.iter().for_each(|event| self.happened(event));
-            if ready.iter().count() < READY {
-                break;
-            }
-        }
-        self.ready = ready;
-        for place in std::mem::take(&mut self.again) {
-            self.drive(place, false);
-        }
-        self.keep_time();
-        self.flush();
-        if !self.again.is_empty() {
-            self.wake();
-        }
-        events.append(&mut self.shared.events);
+        self.look();
+        events.extend(self.shared.told.drain(..).filter_map(|told| match told {
+            Told::Event(event) => Some(event),
+            Told::Said(..) => None,
+        }));
     }
 
     fn descriptor(&self) -> Option<RawFd> {
@@ -110,6 +89,58 @@ impl Transport for Tcp {
 }
 
 impl Tcp {
+    /// Looks once at everything; what there is to tell is in `told` afterwards.
+    fn look(&mut self) {
+        self.shared.now = Instant::now();
+        let mut ready = std::mem::replace(&mut self.ready, Events::with_capacity(0));
+        loop {
+            match self.poll.poll(&mut ready, Some(Duration::ZERO)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    tracing::error!(%error, "the fabric cannot poll its connections");
+                    break;
+                }
+            }
+            ready.iter().for_each(|event| self.happened(event));
+            if ready.iter().count() < READY {
+                break;
+            }
+        }
+        self.ready = ready;
+        for place in std::mem::take(&mut self.again) {
+            self.drive(place, false);
+        }
+        self.keep_time();
+        self.flush();
+        if !self.again.is_empty() {
+            self.wake();
+        }
+    }
+
+    /// [`Transport::poll`], for a fabric that is built on this one.
+    pub(crate) fn poll_control(&mut self, told: &mut Vec<Told>) {
+        self.look();
+        told.append(&mut self.shared.told);
+    }
+
+    /// Says something to a peer's fabric, in the order of sessions and of what was said before; false if there is no session.
+    pub(crate) fn say(&mut self, to: NodeId, word: &[u8]) -> bool {
+        self.in_session(to, |session, channel, _| session.say(word, channel))
+    }
+
+    /// Ends the session with `node`, which did what it must not, or cannot be reached.
+    pub(crate) fn fault(&mut self, node: NodeId, reason: String) {
+        if let Some((place, _)) = self.peer(node).and_then(|peer| peer.session) {
+            self.break_later(place, End::Fault(reason));
+        }
+    }
+
+    /// Makes the fabric's descriptor readable when `descriptor` becomes so.
+    pub(crate) fn watch(&self, descriptor: RawFd) -> std::io::Result<()> {
+        self.poll.registry().register(&mut SourceFd(&descriptor), DEVICE, Interest::READABLE)
+    }
+
     /// Does something in the session with `node`; false if there is none.
     fn in_session(
         &mut self,
@@ -144,7 +175,7 @@ impl Tcp {
         match event.token() {
             LISTENER => self.accept(),
             TIMER => self.timer_fired = true,
-            WAKER => {}
+            WAKER | DEVICE => {}
             token => self.drive(token.0 - FIRST_CONNECTION, event.is_read_closed() || event.is_error()),
         }
     }

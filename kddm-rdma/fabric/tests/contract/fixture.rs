@@ -11,6 +11,8 @@ use std::{
 
 /// Some nodes, 1 to n, on one fabric.
 pub trait Fixture: Sized {
+    /// The owner's process answers READs: it counts them.
+    const SERVES_READS: bool = true;
     /// Nodes that have begun to meet.
     fn start(arenas: &[Arc<Arena>]) -> Self;
     fn transport(&mut self, node: NodeId) -> Option<&mut dyn Transport>;

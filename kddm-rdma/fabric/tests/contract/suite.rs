@@ -7,7 +7,7 @@ use kddm_object::{Generation, Incarnation, Location, SlotId};
 use std::time::Duration;
 
 /// Bytes that tell an object and a place in it.
-fn pattern(object: u32, length: usize) -> Vec<u8> {
+pub fn pattern(object: u32, length: usize) -> Vec<u8> {
     (0..length as u32)
         .map(|place| (place.wrapping_mul(31) ^ (place >> 8) ^ object.wrapping_mul(101)) as u8)
         .collect()
@@ -95,6 +95,10 @@ pub fn a_read_of_another_slot_or_generation_fails<F: Fixture>() {
         (source, 4096),
         (source, u32::MAX),
     ];
+    // Where nobody is asked, memory that there is can be read whatever it is; what there is not can be read nowhere.
+    let seen = |&(place, length): &(Location, u32)| {
+        F::SERVES_READS || length == u32::MAX || place.slot.index() == 60_000 || place.slot.slab() == 9999
+    };
     for (token, (place, length)) in (0..).zip(wrong) {
         cluster.at(1).read(ReadToken(token), place, landing, length);
     }
@@ -103,8 +107,12 @@ pub fn a_read_of_another_slot_or_generation_fails<F: Fixture>() {
     cluster.until("6 READs", |told| reads(&told[0]).len() == 6);
     let mut over = reads(cluster.told(1));
     over.sort_unstable();
-    assert_eq!(over, [(0, false), (1, false), (2, false), (3, false), (4, false), (99, true)]);
-    assert_eq!(cluster.at(1).counters().reads_failed, 5);
+    let mut expected: Vec<_> = (0..).zip(&wrong).map(|(token, wrong)| (token, !seen(wrong))).collect();
+    expected.push((99, true));
+    assert_eq!(over, expected);
+    let failed = wrong.iter().filter(|wrong| seen(wrong)).count();
+    assert_eq!(cluster.at(1).counters().reads_failed, failed as u64);
+    assert_eq!(cluster.at(1).checks_generations(), F::SERVES_READS);
 }
 
 pub fn a_read_of_nothing_completes<F: Fixture>() {
@@ -241,7 +249,8 @@ pub fn a_silent_peer_is_lost_but_not_for_certain<F: Fixture>() {
     let time = cluster.fabric.now() - start;
     assert!((Duration::from_millis(2900)..Duration::from_secs(5)).contains(&time), "noticed after {time:?}");
     assert_eq!((down(cluster.told(1), 2), down(cluster.told(3), 2)), (Some(false), Some(false)));
-    assert_eq!(reads(cluster.told(1)), [(3, false)]);
+    // One-sided: memory is read whether its process runs or not.
+    assert_eq!(reads(cluster.told(1)), [(3, !F::SERVES_READS)]);
 
     cluster.fabric.thaw(node(2));
     cluster.until("the return", |told| {
@@ -313,7 +322,10 @@ pub fn leaving_is_known_at_once<F: Fixture>() {
     assert!(cluster.fabric.now() - start < Duration::from_secs(2));
     assert_eq!(down(cluster.told(1), 2), Some(true), "who leaves holds nothing");
     assert_eq!(numbers(cluster.told(1), 2), [5], "what was sent before arrives");
-    assert_eq!(reads(cluster.told(2)), [(1, false)]);
+    match F::SERVES_READS {
+        true => assert_eq!(reads(cluster.told(2)), [(1, false)]),
+        false => assert_eq!(reads(cluster.told(2)).len(), 1, "it may have landed before"),
+    }
     cluster.forget();
     cluster.at(2).send(node(1), &message(6));
     cluster.at(2).read(ReadToken(2), source, landing, 64);
@@ -337,8 +349,9 @@ pub fn everything_is_counted<F: Fixture>() {
     assert_eq!(one_now.messages_sent - one.messages_sent, 10);
     assert_eq!(two_now.messages_received - two.messages_received, 10);
     assert_eq!((one_now.reads_issued - one.reads_issued, one_now.reads_failed), (1, 0));
-    assert_eq!((two_now.reads_issued, two_now.reads_served - two.reads_served), (0, 1));
+    let served = if F::SERVES_READS { 1 } else { 0 };
+    assert_eq!((two_now.reads_issued, two_now.reads_served - two.reads_served), (0, served));
     assert!(one_now.bytes_sent - one.bytes_sent >= 10 * 40);
     assert!(one_now.bytes_received - one.bytes_received >= 4096);
-    assert!(two_now.bytes_sent - two.bytes_sent >= 4096);
+    assert!(two_now.bytes_sent - two.bytes_sent >= if F::SERVES_READS { 4096 } else { 0 });
 }

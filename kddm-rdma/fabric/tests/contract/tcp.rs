@@ -46,10 +46,10 @@ pub fn configs(nodes: u8) -> BTreeMap<NodeId, TcpConfig> {
 }
 
 /// Waits until one of the descriptors is readable; at most so long.
-pub fn wait_for<'a>(transports: impl Iterator<Item = &'a tcp::Tcp>, time: Duration) {
+pub fn wait_for<'a>(transports: impl Iterator<Item = &'a dyn Transport>, time: Duration) {
     let mut poll = mio::Poll::new().unwrap();
     for transport in transports {
-        let descriptor = transport.descriptor().expect("tcp has one");
+        let descriptor = transport.descriptor().expect("it has one");
         poll.registry().register(&mut SourceFd(&descriptor), mio::Token(0), mio::Interest::READABLE).unwrap();
     }
     let _ = poll.poll(&mut mio::Events::with_capacity(8), Some(time)); // a signal may come
@@ -72,7 +72,7 @@ impl Fixture for Tcp {
 
     fn wait(&mut self) {
         let hot = self.transports.iter().filter(|(node, _)| !self.frozen.contains(node));
-        wait_for(hot.map(|(_, transport)| transport), Duration::from_secs(1));
+        wait_for(hot.map(|(_, transport)| transport as _), Duration::from_secs(1));
     }
 
     fn now(&self) -> Duration {

@@ -68,6 +68,13 @@ impl Space {
         self.slabs.get(usize::from(slot.slab()))?.get()?.controls.get(usize::from(slot.index()))
     }
 
+    pub(crate) fn slab(&self, slab: u16) -> NonNull<[u8]> {
+        let lines = self.slabs[usize::from(slab)].get().expect("the slab exists").lines.get();
+        // SAFETY: the box stays as it is; no reference to its lines is made.
+        let first = unsafe { NonNull::new_unchecked((&raw mut **lines).cast::<u8>()) };
+        NonNull::slice_from_raw_parts(first, self.slab_bytes)
+    }
+
     pub(crate) fn bytes(&self, slot: SlotId, offset: usize, length: usize) -> Option<NonNull<u8>> {
         let size = self.slot_size(slot)?;
         let start = usize::from(slot.index()) * size;

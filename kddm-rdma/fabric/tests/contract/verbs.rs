@@ -1,0 +1,174 @@
+//! RDMA under the suite: all nodes in one process, on the device of this machine.
+
+use crate::{
+    fixture::{Cluster, Fixture, message, node, numbers, reads},
+    suite::pattern,
+    tcp::configs,
+};
+use kddm_coherence::ReadToken;
+use kddm_fabric::{
+    Event, Transport,
+    verbs::{self, VerbsConfig},
+};
+use kddm_memory::Arena;
+use kddm_object::{Incarnation, NodeId};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+pub struct Verbs {
+    configs: BTreeMap<NodeId, VerbsConfig>,
+    pub transports: BTreeMap<NodeId, verbs::Verbs>,
+    frozen: BTreeSet<NodeId>,
+    start: Instant,
+}
+
+impl Fixture for Verbs {
+    const SERVES_READS: bool = false;
+
+    fn start(arenas: &[Arc<Arena>]) -> Verbs {
+        let on_the_device = |(id, control)| (id, VerbsConfig { control, choice: Default::default() });
+        let configs: BTreeMap<_, _> = configs(arenas.len() as u8).into_iter().map(on_the_device).collect();
+        let start = |(config, arena): (&VerbsConfig, &Arc<Arena>)| {
+            (config.control.me, verbs::Verbs::start(config.clone(), arena.clone()).unwrap())
+        };
+        let transports = configs.values().zip(arenas).map(start).collect();
+        Verbs { configs, transports, frozen: BTreeSet::new(), start: Instant::now() }
+    }
+
+    fn transport(&mut self, node: NodeId) -> Option<&mut dyn Transport> {
+        let hot = !self.frozen.contains(&node);
+        self.transports.get_mut(&node).filter(|_| hot).map(|transport| transport as _)
+    }
+
+    fn wait(&mut self) {
+        let frozen = &self.frozen;
+        let mut hot: Vec<_> = self
+            .transports
+            .iter_mut()
+            .filter(|(node, _)| !frozen.contains(node))
+            .map(|(_, hot)| hot)
+            .collect();
+        hot.iter_mut().for_each(|transport| {
+            transport.arm();
+        });
+        // What completed before does not tell of itself: it is polled for soon.
+        crate::tcp::wait_for(hot.into_iter().map(|hot| &*hot as &dyn Transport), Duration::from_millis(10));
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn kill(&mut self, node: NodeId) {
+        self.transports.remove(&node); // the kernel ends its queue pairs, as after a crash of the process
+    }
+
+    fn revive(&mut self, node: NodeId, incarnation: Incarnation, arena: Arc<Arena>) {
+        let mut config = self.configs[&node].clone();
+        config.control.incarnation = incarnation;
+        self.transports.insert(node, verbs::Verbs::start(config, arena).unwrap());
+    }
+
+    fn freeze(&mut self, node: NodeId) {
+        self.frozen.insert(node);
+    }
+
+    fn thaw(&mut self, node: NodeId) {
+        self.frozen.remove(&node);
+    }
+}
+
+/// Messages and READs go on, in order and once, whatever becomes of the queue pairs beneath.
+#[test]
+#[ignore = "needs an RDMA device"]
+fn over_verbs_broken_queue_pairs_lose_and_double_nothing() {
+    const ROUNDS: u32 = 2000;
+    let mut cluster = Cluster::<Verbs>::met(2);
+    let length = 4096;
+    let sources: Vec<_> = [1, 2].map(|id| cluster.object(id, 0, &pattern(id.into(), length))).into();
+    let landings: Vec<Vec<_>> =
+        [1, 2].map(|id| (1..=20).map(|object| cluster.slot(id, object, length)).collect()).into();
+    cluster.forget();
+    for round in 0..ROUNDS {
+        for id in [1u8, 2] {
+            cluster.at(id).send(node(3 - id), &message(round));
+            if round % 100 == 0 {
+                let place = (round / 100) as usize;
+                let (source, landing) = (sources[usize::from(2 - id)], landings[usize::from(id) - 1][place]);
+                cluster.at(id).read(ReadToken(round.into()), source, landing, length as u32);
+            }
+            if round % 16 == 0 {
+                cluster.at(id).flush();
+            }
+        }
+        if round % 250 == 125 {
+            let who = node(1 + (round / 250 % 2) as u8);
+            let other = node(3 - who.get());
+            cluster.fabric.transports.get_mut(&who).unwrap().break_queue_pairs(other);
+        }
+        if round % 50 == 0 {
+            cluster.poll();
+        }
+    }
+    cluster.until("everything", |told| {
+        told.iter()
+            .zip([2, 1])
+            .all(|(told, from)| numbers(told, from).len() >= ROUNDS as usize && reads(told).len() >= 20)
+    });
+    for id in [1u8, 2] {
+        assert_eq!(numbers(cluster.told(id), 3 - id), (0..ROUNDS).collect::<Vec<_>>());
+        let mut over = reads(cluster.told(id));
+        over.sort_unstable();
+        assert_eq!(over, (0..20).map(|at| (at * 100, true)).collect::<Vec<_>>());
+        for &landing in &landings[usize::from(id) - 1] {
+            assert!(cluster.bytes(id, landing, length) == pattern((3 - id).into(), length));
+        }
+        let news =
+            cluster.told(id).iter().filter(|e| matches!(e, Event::PeerUp(..) | Event::PeerDown { .. }));
+        assert_eq!(news.count(), 0, "nobody above sees it");
+    }
+}
+
+/// Slabs that are added later are told of before anybody can be told of their slots.
+#[test]
+#[ignore = "needs an RDMA device"]
+fn over_verbs_slabs_that_come_later_can_be_read() {
+    let mut cluster = Cluster::<Verbs>::met(3);
+    for object in 0..12 {
+        // a slab holds one
+        let bytes = pattern(object, 1 << 20);
+        let source = cluster.object(2, object, &bytes);
+        let landing = cluster.slot(1, object, 1 << 20);
+        cluster.forget();
+        // What tells of the slot goes another way than what tells of its slab.
+        cluster.at(2).send(node(3), &message(object));
+        cluster.at(2).flush();
+        cluster.at(1).read(ReadToken(object.into()), source, landing, 1 << 20);
+        cluster.at(1).flush();
+        cluster.until("the READ", |told| !reads(&told[0]).is_empty());
+        assert_eq!(reads(cluster.told(1)), [(object.into(), true)]);
+        assert!(cluster.bytes(1, landing, 1 << 20) == bytes);
+    }
+}
+
+/// READs of neighbours that are queued together take few work requests, wherever they land.
+#[test]
+#[ignore = "needs an RDMA device"]
+fn over_verbs_neighbours_are_read_together() {
+    let mut cluster = Cluster::<Verbs>::met(2);
+    let sources: Vec<_> = (0..64).map(|object| cluster.object(2, object, &pattern(object, 4096))).collect();
+    let landings: Vec<_> = (0..64).rev().map(|object| cluster.slot(1, 1000 + 2 * object, 4096)).collect();
+    for (token, (&source, &landing)) in (0..).zip(sources.iter().zip(&landings)) {
+        cluster.at(1).read(ReadToken(token), source, landing, 4096);
+    }
+    cluster.at(1).flush();
+    let requests = cluster.fabric.transports[&node(1)].read_requests();
+    assert!((1..=4).contains(&requests), "64 READs of neighbours in {requests} requests");
+    cluster.until("64 READs", |told| reads(&told[0]).len() == 64);
+    for (object, &landing) in (0..).zip(&landings) {
+        assert!(cluster.bytes(1, landing, 4096) == pattern(object, 4096), "object {object}");
+    }
+}
