@@ -282,10 +282,8 @@ impl Server {
         self.mounts.wait_all_gone(END_OF_MOUNT);
         self.mounts.close_all();
         // Only mounts change anything: without one there is nothing to give back.
-        if mounted {
-            if let Err((reason, _)) = self.give_back() {
-                tracing::error!("{reason}");
-            }
+        if mounted && let Err((reason, _)) = self.give_back() {
+            tracing::error!("{reason}");
         }
         self.reaper.hurry();
         let closed = match &self.partition {

@@ -23,8 +23,10 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
 
 /// `bytes` in the largest unit that divides them.
 pub fn format_size(bytes: u64) -> String {
-    let (unit, factor) =
-        UNITS.into_iter().find(|&(_, factor)| bytes >= factor && bytes % factor == 0).unwrap_or(("B", 1));
+    let (unit, factor) = UNITS
+        .into_iter()
+        .find(|&(_, factor)| bytes >= factor && bytes.is_multiple_of(factor))
+        .unwrap_or(("B", 1));
     format!("{} {unit}", bytes / factor)
 }
 

@@ -31,12 +31,12 @@ impl Core {
             self.drop_copy(key, cx);
         } else if home == Some(me) {
             self.evict_at_home(key, cx);
-        } else if let Some(home) = home.filter(|_| !for_others) {
-            if !std::mem::replace(&mut copy.evicting, true) {
-                self.send(home, key, Body::Evict, cx);
-                if self.planted(Mutant::OwnerDropsAtEvict) {
-                    self.drop_copy(key, cx);
-                }
+        } else if let Some(home) = home.filter(|_| !for_others)
+            && !std::mem::replace(&mut copy.evicting, true)
+        {
+            self.send(home, key, Body::Evict, cx);
+            if self.planted(Mutant::OwnerDropsAtEvict) {
+                self.drop_copy(key, cx);
             }
         }
     }

@@ -306,11 +306,12 @@ impl Core {
         let seq = request.retry.unwrap_or(request.seq);
         // The home and the giver of an older view have forgotten it.
         let current = request.view == self.view;
-        if current && (request.tell_home || request.retry.is_some()) {
-            if let Some((home, _)) = self.home_of(key, cx.store) {
-                let location = self.location(slot, cx.store);
-                self.send(home, key, Body::Done { seq, location }, cx);
-            }
+        if current
+            && (request.tell_home || request.retry.is_some())
+            && let Some((home, _)) = self.home_of(key, cx.store)
+        {
+            let location = self.location(slot, cx.store);
+            self.send(home, key, Body::Done { seq, location }, cx);
         }
         if let Some(giver) = request.giver.filter(|_| current) {
             self.send(giver, key, Body::Fetched { seq: request.seq }, cx);
@@ -376,10 +377,11 @@ impl Core {
         if let Some(place) = waiter {
             copy.waiters.remove(place);
         }
-        if copy.mode(cx.store) == Mode::None && !self.is_filling(key) {
-            if let Some(slot) = self.copies.get_mut(&key).and_then(|copy| copy.slot.take()) {
-                self.release(slot, cx);
-            }
+        if copy.mode(cx.store) == Mode::None
+            && !self.is_filling(key)
+            && let Some(slot) = self.copies.get_mut(&key).and_then(|copy| copy.slot.take())
+        {
+            self.release(slot, cx);
         }
         if let (Some(error), Some(_)) = (error, waiter) {
             self.give_up(key, request.purpose, error, cx);

@@ -347,10 +347,10 @@ impl Core {
                 }
             }
             (why, _) => {
-                if let Some(copy) = self.copies.get_mut(&key).filter(|copy| copy.request.is_none()) {
-                    if let Some(slot) = copy.slot.take() {
-                        self.release(slot, cx);
-                    }
+                if let Some(copy) = self.copies.get_mut(&key).filter(|copy| copy.request.is_none())
+                    && let Some(slot) = copy.slot.take()
+                {
+                    self.release(slot, cx);
                 }
                 let why = why.unwrap_or(Nack::Device(5));
                 if request.rid != Rid(0) {

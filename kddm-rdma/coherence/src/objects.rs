@@ -143,7 +143,7 @@ mod tests {
         for step in 0..100_000u64 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let key = ObjectKey::new(SetId(random >> 63 << 40 | 7), (random >> 33) as u32 % 1000);
-            if (random >> 20) % 3 == 0 {
+            if (random >> 20).is_multiple_of(3) {
                 assert_eq!(objects.remove(key), truth.remove(&key), "step {step}");
             } else {
                 *objects.get_or_default(key) = step;

@@ -66,10 +66,8 @@ impl Core {
             }
             Order::Forget { tell } => self.forget(key, tell, cx),
         };
-        if done {
-            if let Some(copy) = self.copies.get_mut(&key) {
-                copy.parked = None;
-            }
+        if done && let Some(copy) = self.copies.get_mut(&key) {
+            copy.parked = None;
         }
         done
     }

@@ -274,10 +274,11 @@ impl Core {
         let Some(Speculated { sample: Sample::Reading(token), .. }) = request.speculated.take() else {
             return;
         };
-        if request.data != Data::Reading(token) && !kept {
-            if let Some(landing) = copy.slot.take() {
-                cx.store.retain(landing);
-            }
+        if request.data != Data::Reading(token)
+            && !kept
+            && let Some(landing) = copy.slot.take()
+        {
+            cx.store.retain(landing);
         }
     }
 }

@@ -185,10 +185,10 @@ impl Core {
             return;
         }
         let others = next.members.iter().filter(|member| member.node != me.0);
-        if others.clone().all(|member| self.views.connected.get(&member.node) == Some(&member.life)) {
-            if let Some(next) = self.views.next.take() {
-                self.adopt(&next, cx);
-            }
+        if others.clone().all(|member| self.views.connected.get(&member.node) == Some(&member.life))
+            && let Some(next) = self.views.next.take()
+        {
+            self.adopt(&next, cx);
         }
     }
 

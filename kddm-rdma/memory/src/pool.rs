@@ -300,7 +300,7 @@ impl Slab {
         (self.class, self.slots, self.free, self.lowest) = (Some(class), slots, slots, 0);
         self.bits.clear();
         self.bits.resize(slots.div_ceil(64) as usize, u64::MAX);
-        if slots % 64 != 0 {
+        if !slots.is_multiple_of(64) {
             self.bits[(slots / 64) as usize] = (1 << (slots % 64)) - 1;
         }
     }

@@ -125,7 +125,7 @@ fn end(arena: &Arena, slot: SlotId, device: &mut [u64]) {
     let content = read(&bytes);
     assert_eq!((arena.key_of(slot), content.first), (Some(key(content.object)), content.second));
     device[content.object as usize] = content.first;
-    if content.first % 2 == 0 {
+    if content.first.is_multiple_of(2) {
         arena.retain(slot);
         assert_eq!(arena.lookup(key(content.object)), None);
     }

@@ -22,7 +22,7 @@ pub const INLINE_MAX: usize = 256;
 const _: () = assert!(SLOT_SIZES[0] as usize * (1 << 16) >= SLAB_MAX, "a slot index has 16 bits");
 const _: () = assert!(SLOT_SIZES[SLOT_SIZES.len() - 1] == MAX_OBJECT_SIZE);
 const _: () = assert!(SLAB_MIN.is_power_of_two() && SLAB_MAX.is_power_of_two() && SLAB_MIN <= SLAB_MAX);
-const _: () = assert!(SLAB_MAX as u32 % MAX_OBJECT_SIZE == 0);
+const _: () = assert!((SLAB_MAX as u32).is_multiple_of(MAX_OBJECT_SIZE));
 const _: () = {
     let mut class = 0;
     while class < SLOT_SIZES.len() {

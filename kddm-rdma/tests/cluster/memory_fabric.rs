@@ -64,11 +64,11 @@ impl Port {
 impl Transport for Wire {
     fn send(&mut self, to: NodeId, message: &Message) {
         let mut ports = self.network.0.lock();
-        if ports.iter().any(|port| port.node == self.me && port.up) {
-            if let Some(port) = ports.iter_mut().find(|port| port.node == to && port.up) {
-                self.counters.messages_sent += 1;
-                port.deliver(Event::Message(self.me, message.clone()));
-            }
+        if ports.iter().any(|port| port.node == self.me && port.up)
+            && let Some(port) = ports.iter_mut().find(|port| port.node == to && port.up)
+        {
+            self.counters.messages_sent += 1;
+            port.deliver(Event::Message(self.me, message.clone()));
         }
     }
 

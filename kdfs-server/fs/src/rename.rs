@@ -61,10 +61,10 @@ impl FileSystem {
             if moves(source) && self.is_inside(to.0, source.file).await? {
                 return Err(Errno::EINVAL);
             }
-            if let Some(target) = target.filter(|target| moves(*target)) {
-                if self.is_inside(from.0, target.file).await? {
-                    return Err(if mode == RenameMode::Exchange { Errno::EINVAL } else { Errno::ENOTEMPTY });
-                }
+            if let Some(target) = target.filter(|target| moves(*target))
+                && self.is_inside(from.0, target.file).await?
+            {
+                return Err(if mode == RenameMode::Exchange { Errno::EINVAL } else { Errno::ENOTEMPTY });
             }
             let mut names = vec![(from.0, from.1, source)];
             names.extend(target.map(|target| (to.0, to.1, target)));

@@ -32,7 +32,7 @@ impl Pair<'_> {
     fn name(&mut self) -> Vec<u8> {
         let number = self.random.below(self.names);
         let mut name = format!("n{number}").into_bytes();
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             name.resize(190 + number % 60, b'x');
         }
         name

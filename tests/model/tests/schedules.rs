@@ -90,7 +90,7 @@ fn run(
     let mut options = options(&mut rng);
     // Every other world speculates, half of those with more objects than places for their locations, half with hope or without.
     options.hints = [0, 4, 0, 1][(seed % 4) as usize];
-    options.eager = seed / 4 % 2 == 0;
+    options.eager = (seed / 4).is_multiple_of(2);
     change(&mut options);
     if trace {
         println!("{options:#?}");

@@ -145,7 +145,7 @@ impl Plan {
         let rng = &mut Rng::with_seed(seed);
         let members: Vec<NodeId> =
             (1..=rng.u8(1..=5)).map(|id| NodeId::new(id).expect("1 to 5 are node ids")).collect();
-        let views = (seed % 2 == 0 && !isolation).then(|| views(seed, members.len()));
+        let views = (seed.is_multiple_of(2) && !isolation).then(|| views(seed, members.len()));
         let objects = objects(
             rng,
             &members,

@@ -144,7 +144,7 @@ fn a_name_that_changes_hands_is_always_there() {
         let [new, link] = [cluster.at(1, "text~"), cluster.at(1, "link~")];
         fs::write(&new, round.to_string()).unwrap();
         fs::rename(&new, cluster.at(1, "text")).unwrap();
-        symlink(if round % 2 == 0 { "text" } else { "./text" }, &link).unwrap();
+        symlink(if round.is_multiple_of(2) { "text" } else { "./text" }, &link).unwrap();
         fs::rename(&link, cluster.at(1, "link")).unwrap();
     };
     save(0);

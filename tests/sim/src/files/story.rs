@@ -85,7 +85,7 @@ impl Story {
     fn name(&mut self) -> Vec<u8> {
         let number = self.rng.usize(0..9);
         let mut name = format!("n{number}").into_bytes();
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             name.resize(200 + number, b'x');
         }
         name
