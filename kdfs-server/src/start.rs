@@ -10,8 +10,11 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use futures_lite::future::{block_on, or};
-use kddm_cluster::{Cluster, ClusterError, Key, Member, paths};
-use kddm_fabric::tcp::{Greeting, Tcp, TcpConfig};
+use kddm_cluster::{Cluster, ClusterError, Fabric, Key, Member, paths};
+use kddm_fabric::{
+    Transport,
+    tcp::{Greeting, Tcp, TcpConfig},
+};
 use kddm_memory::{Arena, ArenaConfig};
 use kddm_object::{Incarnation, NodeId, limits::INLINE_MAX};
 use kddm_rdma::{Host, LinuxHost, Node, NodeConfig};
@@ -23,7 +26,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 const MEETING: Duration = Duration::from_secs(5);
 
 /// What servers say to each other, and what it means. Servers of another version are not let in.
-const PROTOCOL_VERSION: u32 = 1;
+const PROTOCOL_VERSION: u32 = 2;
 
 /// What a server is told.
 #[derive(Clone, Debug)]
@@ -111,7 +114,7 @@ fn assemble(
         None => Incarnation(host.wall().as_nanos() as u64),
     };
     let arena = Arc::new(Arena::new(ArenaConfig::new(cluster.arena_bytes as usize))?);
-    let fabric = TcpConfig {
+    let control = TcpConfig {
         me: member.id,
         incarnation,
         listen: cluster.socket(&member),
@@ -124,7 +127,7 @@ fn assemble(
             root: Some(root),
         },
     };
-    let transport = Tcp::start(fabric, arena.clone())?;
+    let transport = transport(&cluster, control, arena.clone())?;
     let config = NodeConfig {
         me: member.id,
         incarnation,
@@ -135,7 +138,7 @@ fn assemble(
         unsound_keep_copies: options.unsound_keep_copies,
     };
     let families = kdfs_fs::families(partition.as_ref().map(|partition| partition.linker()));
-    let node = Node::start(config, Box::new(transport), arena.clone(), host.clone(), families)?;
+    let node = Node::start(config, transport, arena.clone(), host.clone(), families)?;
     let reaper = Arc::new(Reaper::new(host.clone()));
     let here = partition.as_ref().map(|_| member.id);
     let fs = FileSystem::new(node.clone(), FsConfig { root, here, orphan: reaper.sink() });
@@ -148,4 +151,25 @@ fn assemble(
     }
     let (mounts, life, on_demand) = (Mounts::default(), Life::default(), options.on_demand);
     Ok(Server { cluster, member, host, arena, node, partition, fs, reaper, mounts, on_demand, life })
+}
+
+/// The fabric that the cluster file asks for.
+fn transport(cluster: &Cluster, control: TcpConfig, arena: Arc<Arena>) -> Result<Box<dyn Transport>> {
+    match cluster.fabric {
+        Fabric::Tcp => Ok(Box::new(Tcp::start(control, arena)?)),
+        Fabric::Verbs => verbs(cluster, control, arena),
+    }
+}
+
+#[cfg(feature = "verbs")]
+fn verbs(cluster: &Cluster, control: TcpConfig, arena: Arc<Arena>) -> Result<Box<dyn Transport>> {
+    use kddm_fabric::verbs::{Choice, Verbs, VerbsConfig};
+    let kddm_cluster::Rdma { device, port, gid_index } = cluster.rdma(control.me);
+    let choice = Choice { device, port, gid_index };
+    Ok(Box::new(Verbs::start(VerbsConfig { control, choice }, arena)?))
+}
+
+#[cfg(not(feature = "verbs"))]
+fn verbs(_: &Cluster, _: TcpConfig, _: Arc<Arena>) -> Result<Box<dyn Transport>> {
+    anyhow::bail!("fabric = \"verbs\": this server was built without RDMA; build it with the feature `verbs`")
 }

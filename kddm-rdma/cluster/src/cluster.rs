@@ -7,17 +7,25 @@
 //! arena = "256 MiB"                             # memory for objects on each node; default
 //! port = 5336                                   # default
 //!
+//! [rdma]                                        # with fabric = "verbs"; what is left out is found
+//! device = "mlx5_0"
+//! port = 1
+//! gid_index = 3
+//!
 //! [[node]]
 //! address = "10.0.0.1"                          # id 1: the last byte, unless `id` is given
 //!
 //! [[node]]
 //! id = 7
 //! address = "10.0.0.200"
+//! rdma = { device = "mlx5_1" }                  # where this node differs
 //! ```
 
 use crate::ClusterId;
 use kddm_object::NodeId;
+use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeMap,
     fmt,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
@@ -47,6 +55,10 @@ pub struct Cluster {
     pub port: u16,
     /// The root directory's inode number, if the file names it (a node with a partition knows it from there).
     pub root: Option<u32>,
+    /// Which RDMA device the nodes use.
+    pub rdma: Rdma,
+    /// Where nodes differ in that.
+    pub rdma_of: BTreeMap<NodeId, Rdma>,
     /// The nodes, by id; ids and addresses are unique, and there is at least one.
     pub nodes: Vec<Member>,
 }
@@ -66,6 +78,30 @@ pub enum Fabric {
     /// Over any network.
     #[default]
     Tcp,
+    /// By RDMA: InfiniBand, RoCE, soft-RoCE.
+    Verbs,
+}
+
+/// An RDMA device, as far as it is chosen; the rest is found.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rdma {
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Its port, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u8>,
+    /// The index of the port's GID, on Ethernet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gid_index: Option<u32>,
+}
+
+impl Rdma {
+    /// Whether nothing is chosen.
+    pub fn is_open(&self) -> bool {
+        *self == Rdma::default()
+    }
 }
 
 impl Cluster {
@@ -77,6 +113,20 @@ impl Cluster {
     /// Where `member` listens.
     pub fn socket(&self, member: &Member) -> SocketAddr {
         SocketAddr::new(member.address, self.port)
+    }
+
+    /// Which RDMA device `node` uses.
+    pub fn rdma(&self, node: NodeId) -> Rdma {
+        let own = self.rdma_of.get(&node).cloned().unwrap_or_default();
+        match own.device {
+            // Ports and GIDs are those of a device.
+            Some(_) => own,
+            None => Rdma {
+                device: self.rdma.device.clone(),
+                port: own.port.or(self.rdma.port),
+                gid_index: own.gid_index.or(self.rdma.gid_index),
+            },
+        }
     }
 
     /// The ids, ascending.
@@ -94,6 +144,7 @@ impl fmt::Display for Fabric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Fabric::Tcp => "tcp",
+            Fabric::Verbs => "verbs",
         })
     }
 }
@@ -104,7 +155,8 @@ impl FromStr for Fabric {
     fn from_str(text: &str) -> Result<Fabric, String> {
         match text {
             "tcp" => Ok(Fabric::Tcp),
-            _ => Err(format!("fabric {text:?} is not known: this version has \"tcp\"")),
+            "verbs" => Ok(Fabric::Verbs),
+            _ => Err(format!("fabric {text:?} is not known: this version has \"tcp\" and \"verbs\"")),
         }
     }
 }

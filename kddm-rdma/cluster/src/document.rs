@@ -1,12 +1,12 @@
 //! The text of a cluster file ⇄ [`Cluster`].
 
 use crate::{
-    Cluster, ClusterError, DEFAULT_PORT, MIN_ARENA_BYTES, Member, cluster::DEFAULT_ARENA_BYTES, format_size,
-    node_id_of, parse_size,
+    Cluster, ClusterError, DEFAULT_PORT, MIN_ARENA_BYTES, Member, Rdma, cluster::DEFAULT_ARENA_BYTES,
+    format_size, node_id_of, parse_size,
 };
 use kddm_object::{NodeId, limits::MAX_NODES};
 use serde::{Deserialize, Serialize};
-use std::{net::IpAddr, ops::Range, path::Path};
+use std::{collections::BTreeMap, net::IpAddr, ops::Range, path::Path};
 use toml::Spanned;
 
 impl Cluster {
@@ -31,9 +31,15 @@ impl Cluster {
             arena: format_size(self.arena_bytes),
             port: self.port,
             root: self.root,
-            node: self.nodes.iter().map(|m| WrittenNode { id: m.id.get(), address: m.address }).collect(),
+            rdma: self.rdma.clone(),
+            node: self.nodes.iter().map(|member| self.written(member)).collect(),
         };
         toml::to_string(&document).expect("strings, numbers and a list of tables are always valid TOML")
+    }
+
+    fn written(&self, member: &Member) -> WrittenNode {
+        let rdma = self.rdma_of.get(&member.id).cloned().unwrap_or_default();
+        WrittenNode { id: member.id.get(), address: member.address, rdma }
     }
 }
 
@@ -47,6 +53,8 @@ struct Document {
     port: Option<Spanned<i64>>,
     root: Option<Spanned<i64>>,
     #[serde(default)]
+    rdma: Rdma,
+    #[serde(default)]
     node: Vec<Spanned<Node>>,
 }
 
@@ -55,6 +63,8 @@ struct Document {
 struct Node {
     id: Option<Spanned<i64>>,
     address: Spanned<String>,
+    #[serde(default)]
+    rdma: Rdma,
 }
 
 #[derive(Serialize)]
@@ -66,6 +76,8 @@ struct Written {
     port: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     root: Option<u32>,
+    #[serde(skip_serializing_if = "Rdma::is_open")]
+    rdma: Rdma,
     node: Vec<WrittenNode>,
 }
 
@@ -73,6 +85,8 @@ struct Written {
 struct WrittenNode {
     id: u8,
     address: IpAddr,
+    #[serde(skip_serializing_if = "Rdma::is_open")]
+    rdma: Rdma,
 }
 
 /// Where in the text, and what is wrong there.
@@ -97,6 +111,8 @@ fn parse(text: &str, file: &Path) -> Result<Cluster, Wrong> {
         port: optional(&document.port, |&port| within("port", port, 1, 65535))?.unwrap_or(DEFAULT_PORT),
         root: optional(&document.root, |&root| within("root", root, 1, u32::MAX))?,
         nodes: nodes(&document.node)?,
+        rdma_of: rdma_of(&document.node)?,
+        rdma: document.rdma,
     })
 }
 
@@ -138,6 +154,12 @@ fn nodes(tables: &[Spanned<Node>]) -> Result<Vec<Member>, Wrong> {
     }
     members.sort_by_key(|member| member.id);
     Ok(members)
+}
+
+/// Called when the nodes have been found to be right.
+fn rdma_of(tables: &[Spanned<Node>]) -> Result<BTreeMap<NodeId, Rdma>, Wrong> {
+    let chosen = tables.iter().map(Spanned::as_ref).filter(|node| !node.rdma.is_open());
+    chosen.map(|node| Ok((member(node)?.id, node.rdma.clone()))).collect()
 }
 
 fn member(node: &Node) -> Result<Member, Wrong> {
@@ -215,12 +237,30 @@ mod tests {
     }
 
     #[test]
+    fn devices_are_chosen_for_all_and_for_one() {
+        let cluster = parse(&format!(
+            "{HEAD}fabric = \"verbs\"\n[rdma]\ndevice = \"mlx5_0\"\nport = 2\n\
+             [[node]]\naddress = \"10.0.0.1\"\n[[node]]\naddress = \"10.0.0.2\"\nrdma = {{ gid_index = 5 }}\n\
+             [[node]]\naddress = \"10.0.0.3\"\nrdma = {{ device = \"rxe0\" }}\n"
+        ))
+        .unwrap();
+        let of = |id| cluster.rdma(NodeId::new(id).unwrap());
+        let device = |name: &str, port, gid_index| Rdma { device: Some(name.to_owned()), port, gid_index };
+        assert_eq!(cluster.fabric, Fabric::Verbs);
+        assert_eq!(of(1), device("mlx5_0", Some(2), None));
+        assert_eq!(of(2), device("mlx5_0", Some(2), Some(5)));
+        assert_eq!(of(3), device("rxe0", None, None));
+        assert_eq!(parse(&cluster.to_text()).unwrap(), cluster);
+    }
+
+    #[test]
     fn every_mistake_is_named_with_its_line_and_remedy() {
         let node = "[[node]]\naddress = \"10.0.0.1\"\n";
         let cases = [
             (format!("{HEAD}colour = 3\n{node}"), 3, "unknown field `colour`"),
             (format!("{HEAD}{node}weight = 1\n"), 5, "unknown field `weight`"),
-            (format!("{HEAD}fabric = \"ether\"\n{node}"), 3, "this version has \"tcp\""),
+            (format!("{HEAD}fabric = \"ether\"\n{node}"), 3, "this version has \"tcp\" and"),
+            (format!("{HEAD}[rdma]\ngid = 3\n{node}"), 4, "unknown field `gid`"),
             (format!("{HEAD}arena = \"64 MB\"\n{node}"), 3, "for example \"64 MiB\""),
             (format!("{HEAD}arena = \"4 KiB\"\n{node}"), 3, "at least \"8 MiB\""),
             (format!("{HEAD}port = 70000\n{node}"), 3, "from 1 to 65535"),

@@ -29,6 +29,7 @@ mod transport;
 mod work;
 
 pub use config::{StartError, VerbsConfig};
+pub use kddm_verbs::{Choice, VerbsError};
 
 use crate::{
     Event,

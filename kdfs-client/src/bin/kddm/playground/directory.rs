@@ -68,6 +68,8 @@ impl Playground {
             arena_bytes: arena(wanted.arena.as_deref().unwrap_or(DEFAULT_ARENA))?,
             port: free_port(nodes)?,
             root: sets::inode_number(ROOT_NODE, sets::ROOT_LOCAL_ID),
+            rdma: Default::default(),
+            rdma_of: Default::default(),
             nodes: (1..=nodes).map(member).collect::<Result<_>>()?,
         };
         let mut playground = Playground { dir, cluster };
