@@ -12,8 +12,8 @@ struct Ban {
 }
 
 /// Programs and tests: nobody simulates them.
-const PROGRAMS: [&str; 6] =
-    ["bench/", "tests/", "mkfs/src/", "kdfs-client/", "kdfs-server/src/main.rs", "kdfs-server/tests/"];
+const PROGRAMS: [&str; 7] =
+    ["bench/", "soft-roce/", "tests/", "mkfs/src/", "kdfs-client/", "kdfs-server/src/main.rs", "kdfs-server/tests/"];
 
 const BANS: [Ban; 3] = [
     Ban {
