@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::net::Ipv6Addr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,8 +37,8 @@ fn live() -> Result<()> {
     let port =
         File::options().read(true).write(true).open(PORT).with_context(|| format!("opening {PORT}"))?;
     let told = Told(Arc::new(Mutex::new(port.try_clone()?)));
-    let job = match prepare() {
-        Ok(job) => job,
+    let (job, gid) = match prepare() {
+        Ok(ready) => ready,
         Err(error) => {
             told.tell(&Message::Failed(format!("{error:#}")))?;
             // The host has heard it, and hangs up.
@@ -52,7 +53,7 @@ fn live() -> Result<()> {
     }
     // The host's death is the guest's, whatever the command is doing.
     std::thread::spawn(move || wait_for_host(ear));
-    let code = run(&job, &told)?;
+    let code = run(&job, gid, &told)?;
     told.tell(&Message::Exit(code))?;
     // The machine stays up for the others' sake, as a real one would.
     loop {
@@ -92,7 +93,8 @@ fn wait_for(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn prepare() -> Result<Job> {
+/// Everything that a command may count on; the job, and the GID's index.
+fn prepare() -> Result<(Job, usize)> {
     let job: Job =
         serde_json::from_slice(&fs::read(job::PATH)?).with_context(|| format!("reading {}", job::PATH))?;
     mount_all(&job)?;
@@ -100,17 +102,20 @@ fn prepare() -> Result<Job> {
     setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY)?;
     setrlimit(Resource::RLIMIT_NOFILE, 1 << 16, 1 << 16)?;
     nix::unistd::sethostname(format!("guest-{}", job.rank))?;
-    add_device(&job)?;
+    let gid = add_device(&job)?;
     std::env::set_current_dir(&job.directory).with_context(|| {
         format!(
             "the working directory {} is not there (/dev, /run and /proc are a guest's own)",
             job.directory.display()
         )
     })?;
-    Ok(job)
+    Ok((job, gid))
 }
 
 fn mount_all(job: &Job) -> Result<()> {
+    // As udev does.
+    fs::set_permissions("/dev/fuse", fs::Permissions::from_mode(0o666))
+        .context("opening /dev/fuse to all")?;
     let add = |kind: &str, source: &str, target: &Path, options: &str| {
         fs::create_dir_all(target).with_context(|| format!("creating {}", target.display()))?;
         mount(Some(source), target, Some(kind), MsFlags::empty(), Some(options))
@@ -123,7 +128,7 @@ fn mount_all(job: &Job) -> Result<()> {
 }
 
 /// The address is there before the device: the device takes its GID from it.
-fn add_device(job: &Job) -> Result<()> {
+fn add_device(job: &Job) -> Result<usize> {
     let add = ["link", "add", job::DEVICE, "type", "rxe", "netdev", job::NETDEV];
     let output = Command::new("rdma").args(add).output().context("running rdma (package iproute2)")?;
     ensure!(
@@ -137,17 +142,19 @@ fn add_device(job: &Job) -> Result<()> {
         fs::read_to_string(port.join("state")).with_context(|| format!("reading {}", port.display()))?;
     ensure!(state.contains("ACTIVE"), "the port of {} is {}", job::DEVICE, state.trim());
     let wanted = job::address(job.rank).to_ipv6_mapped();
-    let gids = (0..8).filter_map(|index| fs::read_to_string(port.join(format!("gids/{index}"))).ok());
-    let mut gids = gids.filter_map(|gid| gid.trim().parse::<Ipv6Addr>().ok());
-    ensure!(gids.any(|gid| gid == wanted), "{} has no GID for {}", job::DEVICE, job::address(job.rank));
-    Ok(())
+    let gid = |index: &usize| -> Option<Ipv6Addr> {
+        fs::read_to_string(port.join(format!("gids/{index}"))).ok()?.trim().parse().ok()
+    };
+    let mut indices = 0..16;
+    let found = indices.find(|index| gid(index) == Some(wanted));
+    found.with_context(|| format!("{} has no GID for {}", job::DEVICE, job::address(job.rank)))
 }
 
 /// Runs the command to its end and ends all that it left running; its exit code, as a shell has it.
-fn run(job: &Job, told: &Told) -> Result<u8> {
+fn run(job: &Job, gid: usize, told: &Told) -> Result<u8> {
     let (program, arguments) = job.command.split_first().context("BUG: no command")?;
     let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(job.variables());
+    command.args(arguments).env_clear().envs(job.variables(gid));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = match command.spawn() {
         Ok(child) => child,

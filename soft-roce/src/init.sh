@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # Process 1 of a guest until the host's file system is there. Whatever fails here shows on the console, and ends the guest.
 /bin/busybox --install -s /bin
-export PATH=/bin
+PATH=/bin
 trap 'echo "soft-roce: $step failed"; poweroff -f' EXIT
 set -e
 
@@ -32,4 +32,5 @@ cp /job /run/soft-roce.json
 for folder in proc sys dev run; do
     mount --move /$folder /root/$folder
 done
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 exec switch_root /root "$(cat /program)"

@@ -31,8 +31,8 @@ pub struct Job {
 }
 
 impl Job {
-    /// All variables of the command.
-    pub fn variables(&self) -> Vec<(String, String)> {
+    /// All variables of the command; `gid` is the index of the address in the device's table.
+    pub fn variables(&self, gid: usize) -> Vec<(String, String)> {
         let all: Vec<String> = (0..self.guests).map(|rank| address(rank).to_string()).collect();
         let mut variables = self.environment.clone();
         let mut set = |name: &str, value: String| variables.push((name.into(), value));
@@ -42,6 +42,7 @@ impl Job {
         set("SOFT_ROCE_ADDRESS", address(self.rank).to_string());
         set("SOFT_ROCE_ADDRESSES", all.join(" "));
         set("SOFT_ROCE_DEVICE", DEVICE.into());
+        set("SOFT_ROCE_GID", gid.to_string());
         set("SOFT_ROCE_SHARE", self.share.display().to_string());
         if self.guests == 2 {
             set("SOFT_ROCE_PEER", address(1 - self.rank).to_string());

@@ -1,6 +1,8 @@
 //! The guests' kernel: Debian's own package, fetched by apt-get and unpacked beside the built programs, never installed.
 
+use crate::programs::{find, said};
 use anyhow::{Context, Result, bail, ensure};
+use nix::fcntl::{Flock, FlockArg};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,8 +41,7 @@ impl Kernel {
     /// # Errors
     /// If it cannot be had.
     pub fn obtain(cache: &Path) -> Result<Kernel> {
-        fs::create_dir_all(cache).with_context(|| format!("creating {}", cache.display()))?;
-        let folder = match cached(cache)? {
+        let folder = match newest(cache)? {
             Some(folder) => folder,
             None => fetch(cache)?,
         };
@@ -49,70 +50,71 @@ impl Kernel {
         Ok(Kernel {
             image: folder.join("vmlinux"),
             modules: order.lines().map(|name| folder.join(name)).collect(),
-            busybox: find_busybox()?,
+            busybox: static_busybox()?,
         })
     }
 }
 
-fn find_busybox() -> Result<PathBuf> {
-    let found = ["/bin/busybox", "/usr/bin/busybox"].iter().map(PathBuf::from).find(|path| path.exists());
-    found.context("there is no busybox; as root: apt-get install busybox-static")
+/// There is nothing in the initramfs that a dynamic one could be linked to.
+fn static_busybox() -> Result<PathBuf> {
+    let path = find("busybox").context("there is no busybox")?;
+    let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    // The name of the loader stands right after an ELF file's headers.
+    let dynamic = bytes[..bytes.len().min(4096)].windows(9).any(|part| part == b"/ld-linux");
+    ensure!(!dynamic, "{} is not static; as root: apt-get install busybox-static", path.display());
+    Ok(path)
 }
 
-fn cached(cache: &Path) -> Result<Option<PathBuf>> {
-    let mut found: Vec<PathBuf> = fs::read_dir(cache)
-        .with_context(|| format!("reading {}", cache.display()))?
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("linux-image-"))
-        })
-        .collect();
-    found.sort();
-    Ok(found.pop())
+fn newest(cache: &Path) -> Result<Option<PathBuf>> {
+    let entries = fs::read_dir(cache).with_context(|| format!("reading {}", cache.display()))?;
+    let kernel = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("linux-image-"))
+    };
+    Ok(entries.flatten().map(|entry| entry.path()).filter(kernel).max())
 }
 
 fn fetch(cache: &Path) -> Result<PathBuf> {
-    let package = package_name()?;
-    eprintln!("soft-roce: fetching {package} into {}", cache.display());
+    // One run fetches, the others find it done.
+    let lock = fs::File::create(cache.join("lock"))?;
+    let _turn = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
+    if let Some(folder) = newest(cache)? {
+        return Ok(folder);
+    }
     let work = tempfile::tempdir_in(cache)?;
-    said(Command::new("apt-get").args(["-qq", "download", &package]).current_dir(&work)).context(
+    let package = match download(work.path()) {
+        // The lists of packages may be missing, or older than the archive.
+        Err(_) if nix::unistd::geteuid().is_root() => {
+            said(Command::new("apt-get").args(["-qq", "update"])).and_then(|_| download(work.path()))
+        }
+        done => done,
+    };
+    let package = package.context(
         "the guests' kernel cannot be downloaded; is Debian's archive reachable, and `apt-get update` done?",
     )?;
-    let debs = fs::read_dir(&work)?.flatten().map(|entry| entry.path());
-    let deb = debs.into_iter().next().context("apt-get downloaded nothing")?;
-    let tree = work.path().join("tree");
-    said(Command::new("dpkg-deb").arg("-x").arg(deb).arg(&tree))?;
-
     let version = package.trim_start_matches("linux-image-");
+    let tree = work.path().join("tree");
+    said(Command::new("dpkg-deb").arg("-x").arg(work.path().join("kernel.deb")).arg(&tree))?;
     let folder = work.path().join("kernel");
     fs::create_dir(&folder)?;
     extract_image(&tree.join(format!("boot/vmlinuz-{version}")), &folder.join("vmlinux"))?;
     extract_modules(&tree, version, &folder)?;
     let place = cache.join(&package);
-    match fs::rename(&folder, &place) {
-        // Another run was faster.
-        Err(_) if place.exists() => Ok(place),
-        renamed => renamed.map(|()| place).context("moving the kernel to its place"),
-    }
+    fs::rename(&folder, &place).with_context(|| format!("moving the kernel to {}", place.display()))?;
+    Ok(place)
 }
 
-/// The package behind the meta package.
-fn package_name() -> Result<String> {
-    let ask = || -> Result<Option<String>> {
-        let said = said(Command::new("apt-cache").args(["depends", META_PACKAGE]))?;
-        let names = said.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
-        Ok(names.map(str::to_owned).find(|name| name.starts_with("linux-image-")))
-    };
-    if let Ok(Some(name)) = ask() {
-        return Ok(name);
-    }
-    if nix::unistd::geteuid().is_root() {
-        said(Command::new("apt-get").args(["-qq", "update"]))?;
-    }
-    ask()?.with_context(|| {
-        format!("apt knows no {META_PACKAGE}: this needs a Debian machine, and `apt-get update` done")
-    })
+/// Gets the kernel's package as `kernel.deb`; its name.
+fn download(folder: &Path) -> Result<String> {
+    let depends = said(Command::new("apt-cache").args(["depends", META_PACKAGE]))?;
+    let mut names = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+    let package = names.find(|name| name.starts_with("linux-image-"));
+    let package = package.with_context(|| format!("apt knows no {META_PACKAGE}; it is Debian's"))?;
+    eprintln!("soft-roce: fetching {package}");
+    said(Command::new("apt-get").args(["-qq", "download", package]).current_dir(folder))?;
+    let files = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    let deb = files.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "deb"));
+    fs::rename(deb.context("apt-get downloaded nothing")?, folder.join("kernel.deb"))?;
+    Ok(package.to_owned())
 }
 
 /// The kernel without its wrapping, which under emulation takes seconds to unwrap: the ELF file that qemu can start too.
@@ -142,7 +144,8 @@ fn extract_image(wrapped: &Path, image: &Path) -> Result<()> {
 
 /// Copies the modules that the guests need, and writes down the order of loading.
 fn extract_modules(tree: &Path, version: &str, folder: &Path) -> Result<()> {
-    said(Command::new("/sbin/depmod").arg("-b").arg(tree).arg(version))?;
+    let depmod = find("depmod").context("there is no depmod")?;
+    said(Command::new(depmod).arg("-b").arg(tree).arg(version))?;
     let library = tree.join("lib/modules").join(version);
     let dependencies = fs::read_to_string(library.join("modules.dep")).context("reading modules.dep")?;
     let mut order: Vec<&str> = Vec::new();
@@ -179,15 +182,6 @@ fn with_dependencies<'a>(dependencies: &'a str, module: &str) -> Result<Vec<&'a 
         }
     }
     bail!("the kernel has no module {module}; is it {META_PACKAGE}'s?")
-}
-
-/// Runs a command, and says what it said if it fails.
-fn said(command: &mut Command) -> Result<String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().with_context(|| format!("running {name}"))?;
-    let words = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{name} failed: {}", words.trim());
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 
 use crate::job;
 use crate::options::Options;
+use crate::place::Place;
 use anyhow::{Context, Result};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -13,6 +15,12 @@ use std::process::{Child, Command, Stdio};
 /// clock that is read without leaving user space.
 const KERNEL_WORDS: &str = "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic nokaslr mitigations=off audit=0 apparmor=0 \
                             tsc=reliable random.trust_cpu=on";
+
+/// How much of a log is shown.
+const SHOWN: usize = 15;
+
+/// How a kernel's last words begin.
+const CALAMITIES: [&str; 3] = ["Kernel panic", "Oops:", "BUG: "];
 
 /// A running qemu; killed when dropped.
 #[derive(Debug)]
@@ -25,7 +33,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Starts guest `rank` from `image` and `initramfs`, with its files in `work`.
+    /// Starts guest `rank` from `image` and `initramfs`.
     ///
     /// # Errors
     /// If qemu cannot be started.
@@ -34,13 +42,12 @@ impl Machine {
         rank: u8,
         image: &Path,
         initramfs: &[u8],
-        work: &Path,
-        share: &Path,
+        place: &Place,
         wire: UnixStream,
     ) -> Result<Machine> {
-        let archive = work.join(format!("initramfs-{rank}"));
-        let console = work.join(format!("console-{rank}.log"));
-        let complaints = work.join(format!("qemu-{rank}.log"));
+        let archive = place.temporary.path().join(format!("initramfs-{rank}"));
+        let console = place.work.join(format!("console-{rank}.log"));
+        let complaints = place.work.join(format!("qemu-{rank}.log"));
         fs::write(&archive, initramfs).with_context(|| format!("writing {}", archive.display()))?;
         let (port, port_in_guest) = UnixStream::pair()?;
         let mac = job::mac(rank).map(|byte| format!("{byte:02x}")).join(":");
@@ -66,21 +73,25 @@ impl Machine {
         command.args(["-device", &format!("virtio-net-pci,netdev=wire,romfile=,host_mtu=9000,mac={mac}")]);
         let folder = "security_model=none,multidevs=remap";
         command.args(["-virtfs", &format!("local,path=/,mount_tag=host,readonly=on,{folder}")]);
-        command.args(["-virtfs", &format!("local,path={},mount_tag=share,{folder}", escaped(share))]);
+        command.args(["-virtfs", &format!("local,path={},mount_tag=share,{folder}", escaped(&place.share))]);
         command.stdin(Stdio::from(OwnedFd::from(port_in_guest))).stdout(Stdio::from(OwnedFd::from(wire)));
         command.stderr(fs::File::create(&complaints)?);
+        // A Ctrl-C is this program's to answer.
+        command.process_group(0);
         let process = command.spawn().context("running setpriv (package util-linux)")?;
         Ok(Machine { process, port, console, complaints })
     }
 
-    /// The last lines of what qemu and the guest's kernel said.
+    /// What qemu and the guest's kernel said last, or, if the kernel told of a calamity, from there on.
     pub fn last_words(&self) -> String {
         let mut text = String::new();
         for path in [&self.complaints, &self.console] {
             let log = fs::read(path).unwrap_or_default();
             let log = String::from_utf8_lossy(&log);
             let lines: Vec<&str> = log.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
-            for line in &lines[lines.len().saturating_sub(15)..] {
+            let calamity = lines.iter().position(|line| CALAMITIES.iter().any(|words| line.contains(words)));
+            let begin = calamity.unwrap_or(lines.len().saturating_sub(SHOWN));
+            for line in lines[begin..].iter().take(SHOWN) {
                 text += &format!("    {line}\n");
             }
         }

@@ -4,13 +4,16 @@
 //! host's file system, it is process 1.
 #![forbid(unsafe_code)]
 
+mod event;
 mod guest;
 mod initramfs;
 mod job;
 mod kernel;
 mod machine;
 mod options;
+mod place;
 mod port;
+mod programs;
 mod report;
 mod supervise;
 mod wire;

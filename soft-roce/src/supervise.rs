@@ -1,18 +1,19 @@
 //! From the first qemu to the last: boots the guests, lets them run the command together, and always ends.
 
+use crate::event::{Event, listen_for_signals, listen_to};
 use crate::initramfs;
 use crate::job::Job;
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::options::Options;
+use crate::place::Place;
 use crate::port::{GO, Message};
+use crate::programs;
 use crate::report::{Report, Stream};
 use crate::wire;
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use std::io::{BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use anyhow::{Context, Result, anyhow, bail};
+use std::io::Write;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 /// A boot takes three seconds; this is for a machine with a lot else to do.
@@ -23,34 +24,21 @@ const TIMED_OUT: u8 = 124;
 /// As the shell says it of a process that was killed.
 const VANISHED: u8 = 137;
 
-/// Variables that a command has in any case, if the caller has them.
-const PASSED_ON: [&str; 5] = ["PATH", "HOME", "USER", "LANG", "TERM"];
-
-/// What the supervisor waits for.
-enum Event {
-    /// A guest said something.
-    Said(u8, Message),
-    /// A guest's qemu has ended; if it spoke garbage before, what.
-    Ended(u8, Option<String>),
-    /// Somebody wants this program to end.
-    Signal(i32),
-}
-
 /// Boots the guests and runs the command; the exit code.
 ///
 /// # Errors
 /// If the guests could not be booted.
 pub fn run(options: &Options) -> Result<u8> {
-    let (tell, events) = channel();
-    // First of all, so that no signal finds a qemu that nobody ends.
+    options.check()?;
+    programs::check()?;
+    let environment = options.environment()?;
+    let (tell, events) = sync_channel(256);
+    // Before the first qemu, so that no signal leaves one behind.
     listen_for_signals(tell.clone())?;
-    let temporary = tempfile::Builder::new().prefix("soft-roce-").tempdir().context("making a folder")?;
-    let work = folder(options.work.as_deref(), temporary.path(), "work")?;
-    let share = folder(options.share.as_deref(), temporary.path(), "share")?;
-    let kernel = Kernel::obtain(&cache()?)?;
+    let place = Place::new(options)?;
+    let kernel = Kernel::obtain(&place.cache)?;
     let mut guests = Guests { options, machines: Vec::new(), events, report: Report::default() };
-    let name = temporary.path().file_name().unwrap_or_default().to_string_lossy();
-    guests.start(&kernel, &name, &work, &share, &tell)?;
+    guests.start(&kernel, &place, &environment, &tell)?;
     if let Some(signal) = guests.boot()? {
         return Ok(signal);
     }
@@ -68,26 +56,24 @@ impl Guests<'_> {
     fn start(
         &mut self,
         kernel: &Kernel,
-        name: &str,
-        work: &Path,
-        share: &Path,
-        tell: &Sender<Event>,
+        place: &Place,
+        environment: &[(String, String)],
+        tell: &SyncSender<Event>,
     ) -> Result<()> {
-        let environment = environment(&self.options.env)?;
         let directory = std::env::current_dir().context("finding the working directory")?;
         for (rank, wire) in (0..self.options.guests).zip(wire::lay(self.options.guests)?) {
             let job = Job {
                 rank,
                 guests: self.options.guests,
-                run: name.to_owned(),
+                run: place.name(),
                 command: self.options.command.clone(),
                 directory: directory.clone(),
-                share: share.to_owned(),
-                environment: environment.clone(),
+                share: place.share.clone(),
+                environment: environment.to_vec(),
             };
             let archive = initramfs::build(kernel, &job, self.options.mtu)?;
-            let machine = Machine::start(self.options, rank, &kernel.image, &archive, work, share, wire)?;
-            listen_to(rank, &machine, tell.clone())?;
+            let machine = Machine::start(self.options, rank, &kernel.image, &archive, place, wire)?;
+            listen_to(rank, machine.port.try_clone()?, tell.clone())?;
             self.machines.push(machine);
         }
         Ok(())
@@ -95,7 +81,8 @@ impl Guests<'_> {
 
     /// Until every guest is ready; a code, if somebody wants an end.
     fn boot(&mut self) -> Result<Option<u8>> {
-        let deadline = Instant::now() + BOOT_LIMIT;
+        let begin = Instant::now();
+        let deadline = begin + BOOT_LIMIT;
         let mut missing: Vec<u8> = (0..self.options.guests).collect();
         while !missing.is_empty() {
             match self.next(deadline) {
@@ -118,6 +105,7 @@ impl Guests<'_> {
                 ),
             }
         }
+        eprintln!("soft-roce: {} ready after {:.1} s", self.options.guests, begin.elapsed().as_secs_f32());
         Ok(None)
     }
 
@@ -204,67 +192,7 @@ impl Guests<'_> {
     }
 }
 
-fn listen_to(rank: u8, machine: &Machine, tell: Sender<Event>) -> Result<()> {
-    let mut port = BufReader::new(machine.port.try_clone()?);
-    std::thread::Builder::new().name(format!("guest {rank}")).spawn(move || {
-        loop {
-            let event = match Message::read(&mut port) {
-                Ok(Some(message)) => Event::Said(rank, message),
-                Ok(None) => Event::Ended(rank, None),
-                // In the middle of a frame: it went off while it said something.
-                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Event::Ended(rank, None),
-                Err(error) => Event::Ended(rank, Some(error.to_string())),
-            };
-            let last = matches!(event, Event::Ended(..));
-            if tell.send(event).is_err() || last {
-                return;
-            }
-        }
-    })?;
-    Ok(())
-}
-
-fn listen_for_signals(tell: Sender<Event>) -> Result<()> {
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        for signal in signals.forever() {
-            if tell.send(Event::Signal(signal)).is_err() {
-                return;
-            }
-        }
-    })?;
-    Ok(())
-}
-
 fn killed_by(signal: i32) -> u8 {
     eprintln!("soft-roce: interrupted; the guests are ended");
     u8::try_from(128 + signal).unwrap_or(u8::MAX)
-}
-
-/// The folder that was asked for, else one that goes away at the end.
-fn folder(wanted: Option<&Path>, temporary: &Path, name: &str) -> Result<PathBuf> {
-    let path = wanted.map_or_else(|| temporary.join(name), Path::to_owned);
-    std::fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display()))?;
-    Ok(path.canonicalize()?)
-}
-
-/// `target/soft-roce`, beside the folder in which this program was built.
-fn cache() -> Result<PathBuf> {
-    let program = std::env::current_exe().context("finding this program")?;
-    Ok(program.ancestors().nth(2).context("finding the folder of this program")?.join("soft-roce"))
-}
-
-fn environment(wanted: &[String]) -> Result<Vec<(String, String)>> {
-    let mut variables: Vec<(String, String)> =
-        PASSED_ON.iter().filter_map(|name| Some(((*name).into(), std::env::var(name).ok()?))).collect();
-    for word in wanted {
-        let (name, value) = match word.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (word.as_str(), std::env::var(word).ok()),
-        };
-        ensure!(!name.is_empty(), "--env {word}: a variable has a name");
-        // One that the caller does not have, the command does not have either.
-        variables.extend(value.map(|value| (name.to_owned(), value)));
-    }
-    Ok(variables)
 }
