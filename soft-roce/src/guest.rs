@@ -11,6 +11,7 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, wait};
 use nix::unistd::Pid;
+use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::net::Ipv6Addr;
@@ -25,45 +26,38 @@ const PORT: &str = "/dev/vport0p1";
 
 /// Never returns: a process 1 that ends is a kernel panic.
 pub fn main() -> ! {
-    if let Err(error) = live() {
-        // To the console, whose end the host shows.
-        eprintln!("soft-roce: {error:#}");
-    }
+    let Err(error) = live();
+    // To the console, whose end the host shows.
+    eprintln!("soft-roce: {error:#}");
     off()
 }
 
-fn live() -> Result<()> {
+fn live() -> Result<Infallible> {
     wait_for(Path::new(PORT))?;
-    let port =
+    let mut port =
         File::options().read(true).write(true).open(PORT).with_context(|| format!("opening {PORT}"))?;
     let told = Told(Arc::new(Mutex::new(port.try_clone()?)));
     let (job, gid) = match prepare() {
         Ok(ready) => ready,
         Err(error) => {
             told.tell(&Message::Failed(format!("{error:#}")))?;
-            // The host has heard it, and hangs up.
-            return wait_for_host(port);
+            stay()
         }
     };
     told.tell(&Message::Ready)?;
     let mut word = [0];
-    let mut ear = port.try_clone()?;
-    if ear.read(&mut word)? == 0 || word[0] != GO {
-        return Ok(());
-    }
-    // The host's death is the guest's, whatever the command is doing.
-    std::thread::spawn(move || wait_for_host(ear));
+    port.read_exact(&mut word).context("hearing the host")?;
+    ensure!(word[0] == GO, "BUG: the host said {word:?}");
     let code = run(&job, gid, &told)?;
     told.tell(&Message::Exit(code))?;
-    // The machine stays up for the others' sake, as a real one would.
+    stay()
+}
+
+/// Until the host ends the machine. It is there for the others' sake as long as they run, as a real one would be.
+fn stay() -> ! {
     loop {
         std::thread::park();
     }
-}
-
-fn wait_for_host(mut port: File) -> Result<()> {
-    while port.read(&mut [0; 64])? != 0 {}
-    off()
 }
 
 fn off() -> ! {

@@ -22,15 +22,15 @@ ip link set eth0 mtu "$(cat /mtu)" up
 
 # Nothing that a guest writes reaches the host, except through the share.
 step="mounting the host's file system"
-mount -t tmpfs -o mode=755 upper /upper
+mount -t tmpfs -o mode=755,size=80% upper /upper
 mkdir /upper/files /upper/work
 mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose host /lower
-mount -t overlay -o lowerdir=/lower,upperdir=/upper/files,workdir=/upper/work root /root
+mount -t overlay -o lowerdir=/lower,upperdir=/upper/files,workdir=/upper/work root /new
 
 step="entering the host's file system"
 cp /job /run/soft-roce.json
 for folder in proc sys dev run; do
-    mount --move /$folder /root/$folder
+    mount --move /$folder /new/$folder
 done
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-exec switch_root /root "$(cat /program)"
+exec switch_root /new "$(cat /program)"

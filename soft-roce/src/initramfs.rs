@@ -16,7 +16,7 @@ pub fn build(kernel: &Kernel, job: &Job, mtu: u16) -> Result<Vec<u8>> {
     let read = |path: &Path| std::fs::read(path).with_context(|| format!("reading {}", path.display()));
     let program = std::env::current_exe().context("finding this program")?;
     let mut archive = Archive::default();
-    for folder in ["bin", "dev", "proc", "sys", "run", "root", "lower", "upper", "modules"] {
+    for folder in ["bin", "dev", "proc", "sys", "run", "new", "lower", "upper", "modules"] {
         archive.folder(folder);
     }
     archive.file("init", INIT.as_bytes());

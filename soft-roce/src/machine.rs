@@ -3,7 +3,12 @@
 use crate::job;
 use crate::options::Options;
 use crate::place::Place;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::unistd::getppid;
+use std::convert::Infallible;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -16,11 +21,27 @@ use std::process::{Child, Command, Stdio};
 const KERNEL_WORDS: &str = "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic nokaslr mitigations=off audit=0 apparmor=0 \
                             tsc=reliable random.trust_cpu=on";
 
+const QEMU: &str = "qemu-system-x86_64";
+
 /// How much of a log is shown.
 const SHOWN: usize = 15;
 
 /// How a kernel's last words begin.
 const CALAMITIES: [&str; 3] = ["Kernel panic", "Oops:", "BUG: "];
+
+/// The first argument of this program when it is to become a qemu that dies with its parent.
+pub const BOUND: &str = "bound";
+
+/// Becomes the qemu of the process `parent`, which the kernel kills when that one ends, however it ends.
+///
+/// # Errors
+/// Why it could not; otherwise it does not return.
+pub fn become_qemu(parent: &OsStr, arguments: impl Iterator<Item = OsString>) -> Result<Infallible> {
+    set_pdeathsig(Signal::SIGKILL)?;
+    // The parent that ended before this line sends no signal.
+    ensure!(parent == getppid().to_string().as_str(), "whoever started this has ended");
+    Err(Command::new(QEMU).args(arguments).exec()).context(QEMU)
+}
 
 /// A running qemu; killed when dropped.
 #[derive(Debug)]
@@ -52,10 +73,9 @@ impl Machine {
         let (port, port_in_guest) = UnixStream::pair()?;
         let mac = job::mac(rank).map(|byte| format!("{byte:02x}")).join(":");
 
-        // The kernel kills qemu if this process dies without having done so. Standard input is the guest's port, and
-        // standard output its wire.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
+        // Standard input is the guest's port, and standard output its wire.
+        let mut command = Command::new(std::env::current_exe().context("finding this program")?);
+        command.arg(BOUND).arg(std::process::id().to_string());
         command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
         command.args(["-machine", "q35,usb=off,sata=off,smbus=off"]);
         command.args([
@@ -78,7 +98,9 @@ impl Machine {
         command.stderr(fs::File::create(&complaints)?);
         // A Ctrl-C is this program's to answer.
         command.process_group(0);
-        let process = command.spawn().context("running setpriv (package util-linux)")?;
+        let process = command.spawn().context("starting this program again")?;
+        // For whoever wants to stop or kill one guest. (What was started becomes qemu, and keeps its id.)
+        fs::write(place.work.join(format!("qemu-{rank}.pid")), process.id().to_string())?;
         Ok(Machine { process, port, console, complaints })
     }
 

@@ -28,12 +28,20 @@ fn main() -> ExitCode {
     if std::process::id() == 1 {
         guest::main();
     }
-    let options = options::Options::parse();
-    match supervise::run(&options) {
+    match on_the_host() {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("soft-roce: {error:#}");
             ExitCode::from(NOT_BOOTED)
         }
     }
+}
+
+fn on_the_host() -> anyhow::Result<u8> {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|word| word == machine::BOUND) {
+        let parent = arguments.next().unwrap_or_default();
+        match machine::become_qemu(&parent, arguments)? {}
+    }
+    supervise::run(&options::Options::parse())
 }

@@ -32,7 +32,7 @@ pub struct Options {
     /// kvm instead of emulation; nobody but you can say whether it works here.
     #[arg(long, default_value = "tcg", value_parser = ["tcg", "kvm"])]
     pub accel: String,
-    /// Keep the console logs in this folder.
+    /// Keep the kernels' logs and qemu's in this folder, and qemu's process ids.
     #[arg(long, value_name = "DIR")]
     pub work: Option<PathBuf>,
     /// A folder of the host that the guests may write to, at the same path; without it a temporary one.

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 /// The longest frame; a longer one is no frame.
 const LIMIT: u32 = 1 << 20;
 
-/// The one thing that the host says: all guests are ready, run the command. When it hangs up, the guest goes off.
+/// The one thing that the host says: all guests are ready, run the command.
 pub const GO: u8 = b'G';
 
 /// What a guest says.

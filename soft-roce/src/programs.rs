@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// Program and Debian package. All are asked for at once, so that a person is told once.
-const NEEDED: [(&str, &str); 8] = [
+const NEEDED: [(&str, &str); 7] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("busybox", "busybox-static"),
-    ("setpriv", "util-linux"),
     ("rdma", "iproute2"),
     ("xz", "xz-utils"),
     ("depmod", "kmod"),
