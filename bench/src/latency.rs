@@ -176,7 +176,9 @@ fn conduct(listener: &TcpListener, addresses: &[SocketAddr], options: &Options) 
         None => crate::report::directory()?,
     };
     println!("{}", report.write_in(&directory, "latency")?.display());
-    pictures::draw(&measured, &directory)?.iter().for_each(|path| println!("{}", path.display()));
+    for path in pictures::draw(&measured, options.fabric, &directory)? {
+        println!("{}", path.display());
+    }
     Ok(())
 }
 

@@ -114,8 +114,8 @@ pub enum Order {
     Serve(Program),
     /// A floor: so many walks, so many at a time. Times.
     Walk(Program, u32, u32),
-    /// Grab the first in turn with others, until it has been grabbed so often. Turns.
-    Alternate(Keys, u32),
+    /// Grab the first in turn with others, so many nodes in all, until they have had so many turns. Turns.
+    Alternate(Keys, u32, u32),
     /// Get all, as a range that is prefetched. Times, of one.
     Range(Keys),
     /// Get all, so many at a time. Times.

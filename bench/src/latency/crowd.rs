@@ -25,6 +25,16 @@ pub fn widths() -> impl Iterator<Item = u32> {
     (0..).map(|power| 1 << power).take_while(|&width| width <= MAX_WIDTH)
 }
 
+/// What [`flight`] is called.
+pub fn flight_name(width: u32) -> String {
+    format!("get first, {width} in flight")
+}
+
+/// What [`mix`] is called.
+pub fn mix_name(percent: u32) -> String {
+    format!("mixed, {percent} % shared")
+}
+
 /// `holders` nodes grab one object in turn. From a put to the next hold.
 pub fn hand_over(bench: &mut Bench, holders: Rank, bytes: u32) -> Result<Measured> {
     let nodes = bench.cluster.nodes();
@@ -34,12 +44,12 @@ pub fn hand_over(bench: &mut Bench, holders: Rank, bytes: u32) -> Result<Measure
     let total = block * u32::from(holders);
     let samples = bench.blocks(block, |bench, samples| {
         let keys = bench.fresh(Some(home), bytes, 1);
-        let orders = (0..holders).map(|rank| (rank, Order::Alternate(keys, total)));
+        let orders = (0..holders).map(|rank| (rank, Order::Alternate(keys, holders.into(), total)));
         let answers = bench.counted(samples, |cluster| cluster.together(orders))?;
         let answers: Vec<Vec<Turn>> = answers.into_iter().map(turns).collect::<Result<_>>()?;
         between_holds(&answers).into_iter().for_each(|time| samples.ours.add(time));
-        // Everybody grabs once more to see that it is over.
-        samples.operations += u64::from(total) + u64::from(holders);
+        // Everybody grabs once to come, and once to see that it is over.
+        samples.operations += u64::from(total) + 2 * u64::from(holders);
         let taken = bench.cluster.walk(&program, block, 1)?;
         let turn = |&round: &u64| Duration::from_nanos(round) / u32::from(holders);
         taken.each.iter().map(turn).for_each(|time| samples.floor.add(time));
@@ -106,7 +116,7 @@ pub fn flight(bench: &mut Bench, width: u32, bytes: u32) -> Result<Measured> {
         bench.act(home, Deed::Remove, keys)
     })?;
     let ops_s = samples.operations as f64 / (samples.all.max(1) as f64 / 1e9);
-    let row = bench.row(&format!("get first, {width} in flight"), bytes.into(), samples);
+    let row = bench.row(&flight_name(width), bytes.into(), samples);
     let mib_s = Some(ops_s * f64::from(bytes) / f64::from(1 << 20)).filter(|_| bytes >= PAGE);
     let case = Case { home: Some(place(home).into()), ops_s: Some(ops_s), mib_s, ..row.case };
     Ok(Measured { case, ..row })
@@ -137,7 +147,7 @@ pub fn mix(bench: &mut Bench, percent: u32, bytes: u32) -> Result<Measured> {
         bench.act(REQUESTER, Deed::Remove, keys)?;
     }
     let ops_s = samples.operations as f64 / (longest.max(1) as f64 / 1e9);
-    let row = bench.row(&format!("mixed, {percent} % shared"), bytes.into(), samples);
+    let row = bench.row(&mix_name(percent), bytes.into(), samples);
     let nodes = Some(u64::from(bench.cluster.nodes()));
     let case = Case { node: Some("all".into()), nodes, ops_s: Some(ops_s), ..row.case };
     Ok(Measured { case, ..row })

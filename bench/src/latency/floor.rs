@@ -1,7 +1,7 @@
 //! Floors: what a walk takes on a fabric with no protocol above it, between the same processes.
 //!
 //! A fabric gives [`Bare`], its messages and READs and nothing else; the acts of a [`Program`] are done here, the same way for
-//! every fabric: one thread, which polls as a node's event loop does (spins as long as that may, then sleeps).
+//! every fabric: one thread, which polls as a node's event loop does (spins for as long as that has paid of late, then sleeps).
 
 mod tcp;
 
@@ -139,6 +139,8 @@ struct Walker<'a> {
     bare: &'a mut dyn Bare,
     program: &'a Program,
     me: Rank,
+    /// The longest, and the present time for which it looks again before it sleeps.
+    most_spin: Duration,
     spin: Duration,
     /// For each act, and the end, of each walk under way: how many others it still waits for.
     awaited: Vec<u32>,
@@ -149,7 +151,7 @@ impl<'a> Walker<'a> {
     fn new(bare: &'a mut dyn Bare, program: &'a Program, me: Rank, width: u32, spin: Duration) -> Self {
         let once = program.acts.iter().map(|act| act.after).chain([program.ends]);
         let awaited = std::iter::repeat_n(once, width as usize).flatten().collect();
-        Walker { bare, program, me, spin, awaited, arrived: Vec::new() }
+        Walker { bare, program, me, most_spin: spin, spin, awaited, arrived: Vec::new() }
     }
 
     fn begin(&mut self, instance: u32) -> Result<()> {
@@ -159,12 +161,15 @@ impl<'a> Walker<'a> {
     /// Waits until something has come, and does what follows.
     fn turn(&mut self) -> Result<Turn> {
         let begin = Instant::now();
+        let mut slept = false;
         while self.arrived.is_empty() {
             let waited = begin.elapsed();
             ensure!(waited < SILENCE, "nothing has come from the other nodes for {SILENCE:?}");
-            let patience = if waited < self.spin { Duration::ZERO } else { SILENCE };
-            self.bare.poll(&mut self.arrived, patience)?;
+            slept = waited >= self.spin;
+            self.bare.poll(&mut self.arrived, if slept { SILENCE } else { Duration::ZERO })?;
         }
+        let next = if slept { self.spin / 2 } else { self.spin * 2 };
+        self.spin = next.clamp(self.most_spin / 64, self.most_spin);
         let mut turn = Turn::default();
         for tag in std::mem::take(&mut self.arrived) {
             match tag {

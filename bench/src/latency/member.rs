@@ -136,7 +136,9 @@ impl Member {
                 let walked = floor::walk(self.bare.as_mut(), &program, rounds, width, self.spin)?;
                 Ok(Answer::Times(walked.into()))
             }
-            Order::Alternate(keys, total) => workloads::alternate(node, keys, total).map(Answer::Turns),
+            Order::Alternate(keys, holders, total) => {
+                workloads::alternate(node, keys, holders, total).map(Answer::Turns)
+            }
             Order::Range(keys) => workloads::range(node, keys).map(Answer::Times),
             Order::Flight(keys, width) => workloads::flight(node, keys, width).map(Answer::Times),
             Order::Mix(mix) => workloads::mix(node, mix).map(Answer::Times),

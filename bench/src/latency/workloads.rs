@@ -12,29 +12,35 @@ use std::time::{Duration, Instant};
 /// An object that others should be waiting for, and nobody asks for it: something is broken.
 const LONELY: Duration = Duration::from_secs(60);
 
-/// Grabs the first of `keys` again and again, and puts it when another node waits for it; until all nodes have done so `total` times.
-/// The object counts the turns.
-pub fn alternate(node: &Node, keys: Keys, total: u32) -> Result<Vec<Turn>> {
+/// Grabs the first of `keys` again and again in turn with others, `holders` nodes in all, and puts it when another waits for it;
+/// until all of them together have had `total` turns. The object counts: first who has come, then, when all have, the turns.
+pub fn alternate(node: &Node, keys: Keys, holders: u32, total: u32) -> Result<Vec<Turn>> {
     let key = keys.iter().next().context("an alternation needs an object")?;
     let mut turns = Vec::new();
+    let mut come = false;
     let mut put: Option<Instant> = None;
     loop {
         let mut guard = wait(node.grab(key)).with_context(|| format!("grab of {key}, in turn"))?;
         let begin = Instant::now();
         let count = guard.first_chunk_mut::<4>().context("an object of fewer than 4 bytes")?;
         let number = u32::from_le_bytes(*count);
+        let turn = number.checked_sub(holders);
         // Nobody leaves earlier, so that until then somebody else is coming.
-        if number >= total {
+        if turn.is_some_and(|turn| turn >= total) {
             return Ok(turns);
         }
-        *count = (number + 1).to_le_bytes();
+        if turn.is_some() || !std::mem::replace(&mut come, true) {
+            *count = (number + 1).to_le_bytes();
+        }
         while !node.dump(key).word.is_some_and(|word| word.revoke()) {
             ensure!(begin.elapsed() < LONELY, "no other node has asked for {key} for {LONELY:?}");
             std::thread::yield_now();
         }
         let end = Instant::now();
-        turns.push(Turn { number, waited: put.map(|put| nanos(begin - put)), held: nanos(end - begin) });
-        put = Some(end);
+        if let Some(number) = turn {
+            turns.push(Turn { number, waited: put.map(|put| nanos(begin - put)), held: nanos(end - begin) });
+            put = Some(end);
+        }
         drop(guard);
     }
 }
