@@ -33,6 +33,7 @@ use crate::random::fresh_seed;
 use crate::report::Report;
 use anyhow::{Context, Result, ensure};
 use conductor::Cluster;
+use kddm_object::limits::MAX_NODES;
 use measure::{Bench, Size};
 use member::Place;
 use pattern::Step::{Message, Read};
@@ -127,7 +128,10 @@ pub fn run_node(rank: Rank, addresses: &[Address], options: &Options) -> Result<
         "--rank {rank}: with {nodes} addresses ranks go from 0 to {}",
         nodes - 1
     );
-    ensure!(nodes > 1, "--addresses: it takes two nodes at least");
+    ensure!(
+        (2..=MAX_NODES).contains(&nodes),
+        "--addresses: {nodes} of them; it takes from two nodes to {MAX_NODES}"
+    );
     let different: BTreeSet<_> = addresses.iter().collect();
     ensure!(different.len() == nodes, "--addresses: one of them is there twice");
     match rank {
@@ -163,7 +167,7 @@ fn conduct(listener: &TcpListener, addresses: &[SocketAddr], options: &Options) 
     let member = std::thread::Builder::new().name("rank-0".into()).spawn(move || member::run(&own))?;
     let cluster = Cluster::gather(listener, &place, run, Duration::from_micros(options.spin))?;
     eprintln!("{} nodes have met over {}", cluster.nodes(), options.fabric.name());
-    let mut report = Report::new(options.fabric.device(addresses));
+    let mut report = Report::new(options.fabric.device(addresses).as_deref());
     let (measured, left_out) = measure(&cluster, options)?;
     drop(cluster);
     member.join().ok().context("BUG: rank 0 panicked")??;

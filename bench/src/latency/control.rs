@@ -60,14 +60,18 @@ pub struct Keys {
 }
 
 impl Keys {
+    fn numbers(self) -> std::ops::Range<u32> {
+        self.first..self.first.saturating_add(self.count)
+    }
+
     /// All of them.
     pub fn iter(self) -> impl Iterator<Item = ObjectKey> {
-        (self.first..self.first + self.count).map(move |number| object(self.home, self.bytes, number))
+        self.numbers().map(move |number| object(self.home, self.bytes, number))
     }
 
     /// Each by itself.
     pub fn singles(self) -> impl Iterator<Item = Keys> {
-        (self.first..self.first + self.count).map(move |first| Keys { first, count: 1, ..self })
+        self.numbers().map(move |first| Keys { first, count: 1, ..self })
     }
 }
 

@@ -48,9 +48,10 @@ impl Kind {
     }
 
     /// The device, where nodes are at `addresses`.
-    pub fn device(self, addresses: &[SocketAddr]) -> Option<&'static str> {
+    pub fn device(self, addresses: &[SocketAddr]) -> Option<String> {
+        let here = addresses.iter().all(|address| address.ip().is_loopback());
         match self {
-            Kind::Tcp => addresses.iter().all(|address| address.ip().is_loopback()).then_some("loopback"),
+            Kind::Tcp => here.then(|| "loopback".to_owned()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A node's part in what several operations, or several nodes, do at once.
 
 use super::control::{Keys, Mix, Times, Turn, nanos};
+use super::floor::MAX_WIDTH;
 use super::node::wait;
 use crate::random::Random;
 use anyhow::{Context, Result, ensure};
@@ -58,6 +59,7 @@ pub fn range(node: &Node, keys: Keys) -> Result<Times> {
 
 /// Gets all of `keys`, `width` at a time.
 pub fn flight(node: &Node, keys: Keys, width: u32) -> Result<Times> {
+    ensure!((1..=MAX_WIDTH).contains(&width), "{width} gets at a time: 1 to {MAX_WIDTH} are possible");
     let next = RefCell::new(keys.iter());
     let take = || next.borrow_mut().next();
     let executor = LocalExecutor::new();

@@ -220,3 +220,87 @@ impl Stream {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::latency::floor::{serve, walk};
+    use crate::latency::pattern::Program;
+    use crate::latency::pattern::Step::{All, Message, Read};
+    use std::net::Ipv4Addr;
+    use std::thread;
+
+    const RUN: [u8; 16] = [7; 16];
+
+    /// Starts `nodes` of them and has each do something when all have met. They end when all are done.
+    fn meet<R: Send>(nodes: Rank, part: impl Fn(Rank, &mut BareTcp) -> R + Sync) -> Vec<R> {
+        let start = |rank| BareTcp::start(rank, Ipv4Addr::LOCALHOST.into(), RUN).unwrap();
+        let bare: Vec<BareTcp> = (0..nodes).map(start).collect();
+        let announced: Vec<_> = bare.iter().map(Bare::announcement).collect();
+        thread::scope(|scope| {
+            let begin = |(mut bare, rank): (BareTcp, Rank)| {
+                let (announced, part) = (&announced, &part);
+                scope.spawn(move || {
+                    bare.connect(announced).unwrap();
+                    (part(rank, &mut bare), bare)
+                })
+            };
+            let threads: Vec<_> = bare.into_iter().zip(0..).map(begin).collect();
+            let ends: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+            ends.into_iter().map(|(result, _)| result).collect()
+        })
+    }
+
+    #[test]
+    fn walks_that_fork_and_join_are_done_as_often_as_asked_for() {
+        let sharer = |rank| vec![Message(rank, 60), Message(0, 64)];
+        let granted = vec![Message(0, 96), Read(1, MAX_READ)];
+        let grab =
+            vec![Message(2, 68), All(vec![granted, sharer(1), sharer(2)]), Message(1, 300), Message(0, 64)];
+        let program = Program::of(&grab, 0).unwrap();
+        for (rounds, width) in [(20, 1), (3, 8), (100, 8)] {
+            let walked = meet(3, |rank, bare| match rank {
+                0 => walk(bare, &program, rounds, width, Duration::ZERO).unwrap().each.len(),
+                rank => serve(bare, &program, rank, Duration::from_micros(10)).map(|()| 0).unwrap(),
+            });
+            assert_eq!(walked, [rounds as usize, 0, 0]);
+        }
+    }
+
+    #[test]
+    fn the_end_of_one_is_an_error_for_the_others() {
+        let program = Program::of(&vec![Message(1, 68), Message(0, 96)], 0).unwrap();
+        let results = meet(2, |rank, bare| match rank {
+            0 => walk(bare, &program, 1, 1, Duration::ZERO).map(|_| ()),
+            _ => {
+                bare.streams.clear();
+                Ok(())
+            }
+        });
+        assert!(format!("{:#}", results[0].as_ref().unwrap_err()).contains("rank 1"), "{results:?}");
+    }
+
+    #[test]
+    fn strangers_are_sent_away() {
+        let bare = BareTcp::start(0, Ipv4Addr::LOCALHOST.into(), RUN).unwrap();
+        let address = bare.listener.local_addr().unwrap();
+        let friend = || [&RUN[..], &[1]].concat();
+        for greeting in [vec![0; 17], b"short".to_vec(), friend()] {
+            net::TcpStream::connect(address).unwrap().write_all(&greeting).unwrap();
+        }
+        let (rank, _) = bare.meet(Instant::now() + PATIENCE).unwrap();
+        assert_eq!(rank, 1);
+    }
+
+    #[test]
+    fn frames_that_no_floor_sends_are_errors() {
+        let results = meet(2, |rank, bare| match rank {
+            0 => bare.poll(&mut Vec::new(), Duration::from_secs(10)),
+            _ => bare.stream(0).and_then(|stream| {
+                stream.frame(READ, 1, READ_BYTES, u32::MAX);
+                stream.flush()
+            }),
+        });
+        assert!(format!("{:#}", results[0].as_ref().unwrap_err()).contains("no floor sends"), "{results:?}");
+    }
+}
