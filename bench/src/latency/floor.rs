@@ -4,8 +4,10 @@
 //! every fabric: one thread, which polls as a node's event loop does (spins for as long as that has paid of late, then sleeps).
 
 mod tcp;
+mod verbs;
 
 pub use tcp::BareTcp;
+pub use verbs::BareVerbs;
 
 use super::pattern::{Program, Rank, What};
 use anyhow::{Context, Result, bail, ensure};

@@ -89,8 +89,7 @@ impl Member {
         let rank = place.rank;
         let node = node::start(place.fabric, rank, &place.addresses, run)?;
         node.spin(spin);
-        let own = place.addresses.get(usize::from(rank)).context("the rank is not in the list")?;
-        let bare = fabric::start_bare(place.fabric, rank, *own, run)?;
+        let bare = fabric::start_bare(place.fabric, rank, &place.addresses, run)?;
         Ok(Member { rank, node, bare, spin, patience })
     }
 

@@ -5,7 +5,7 @@ use ibverbs_sys as sys;
 use std::{
     ffi::{CStr, c_void},
     mem::MaybeUninit,
-    os::fd::RawFd,
+    os::fd::{AsFd, BorrowedFd, RawFd},
     ptr::{self, NonNull},
     sync::Arc,
 };
@@ -178,6 +178,13 @@ impl Completions {
                 self.armed = false;
             }
         }
+    }
+}
+
+impl AsFd for Completions {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the channel stays open as long as `self` is there.
+        unsafe { BorrowedFd::borrow_raw(self.descriptor()) }
     }
 }
 

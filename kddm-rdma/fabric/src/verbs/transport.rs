@@ -206,24 +206,21 @@ impl Verbs {
     }
 
     fn received(&mut self, completion: Completion) {
-        let mut bytes = [0; PLACE_BYTES];
-        let mut taken = Ok(());
         // Of a queue pair that has gone: the peer will send it again.
         if let Some(&node) = self.hardware.numbers.get(&completion.queue_pair)
             && let Outcome::Received { length, immediate } = completion.outcome
             && let Some(link) = &mut self.links[usize::from(node.get())]
         {
-            let bytes = &mut bytes[..(length as usize).min(PLACE_BYTES)];
-            self.hardware.receives.read(completion.work, bytes);
-            if let Err(reason) = link.take(bytes, immediate, &mut self.hardware) {
+            let mut parcel = std::mem::take(&mut self.parcel);
+            parcel.resize((length as usize).min(PLACE_BYTES), 0);
+            self.hardware.receives.read(completion.work, &mut parcel);
+            if let Err(reason) = link.take(&parcel, immediate, &mut self.hardware) {
                 self.tcp.fault(node, reason);
             }
+            self.parcel = parcel;
             self.flush_later(node);
         }
         if let Err(error) = self.hardware.receives.post(completion.work) {
-            taken = Err(error);
-        }
-        if let Err(error) = taken {
             self.break_down(&error.to_string());
         }
     }
