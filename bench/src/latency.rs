@@ -162,6 +162,11 @@ fn listen(addresses: &[SocketAddr]) -> Result<TcpListener> {
 
 /// Rank 0: its own node is a member like the others.
 fn conduct(listener: &TcpListener, place: Place, options: &Options) -> Result<()> {
+    let directory = match &options.out {
+        Some(directory) => directory.clone(),
+        None => crate::report::directory()?,
+    };
+    std::fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
     let mut run = [0; 16];
     run[..8].copy_from_slice(&fresh_seed().to_le_bytes());
     run[8..].copy_from_slice(&fresh_seed().to_le_bytes());
@@ -177,10 +182,6 @@ fn conduct(listener: &TcpListener, place: Place, options: &Options) -> Result<()
     report.left_out = left_out;
     println!("{}", report.table());
     report.left_out.iter().for_each(|case| println!("left out: {case}"));
-    let directory = match &options.out {
-        Some(directory) => directory.clone(),
-        None => crate::report::directory()?,
-    };
     println!("{}", report.write_in(&directory, "latency")?.display());
     for path in pictures::draw(&measured, options.fabric, &directory)? {
         println!("{}", path.display());

@@ -126,12 +126,22 @@ impl<'a> Bench<'a> {
                 samples.add(&taken);
             }
             bench.floor(samples, &program, count, 1)?;
-            bench.act(spec.home, Deed::Remove, keys)?;
-            bench.act(spec.home, Deed::Remove, others)
+            bench.forget(spec, keys, others)
         })?;
         let row = self.row(&spec.name, u64::from(spec.bytes), samples);
         let case = Case { home: Some(spec.place.into()), sharers: spec.sharers, ..row.case };
         Ok(Measured { case, ..row })
+    }
+
+    /// Removes what was touched, so that memory stays as full as it is.
+    fn forget(&self, spec: &Spec, keys: Keys, others: Keys) -> Result<()> {
+        if spec.deed != Deed::Remove {
+            self.act(spec.home, Deed::Remove, keys)?;
+        }
+        if spec.before.iter().any(|&(_, _, which)| which == Which::Others) {
+            self.act(spec.home, Deed::Remove, others)?;
+        }
+        Ok(())
     }
 
     /// What the bare fabric takes for `walk`: a row without anything of ours.

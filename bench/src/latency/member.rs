@@ -1,13 +1,13 @@
 //! A node's process: meets the others and does what rank 0 says.
 
-use super::control::{Answer, Deed, Hello, Keys, Line, Moved, Order, Times, VERSION, Welcome, nanos};
+use super::control::{Answer, Deed, Hello, Line, Moved, Order, VERSION, Welcome};
 use super::fabric::{self, Kind};
 use super::floor::{self, Bare};
-use super::node::{self, wait};
+use super::node;
 use super::pattern::{Program, Rank};
 use super::workloads;
 use anyhow::{Context, Result, bail, ensure};
-use kddm_rdma::{Node, ObjectKey};
+use kddm_rdma::Node;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use std::net::{SocketAddr, TcpStream};
@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// Between two attempts to reach rank 0, which may not have been started yet.
 const AGAIN: Duration = Duration::from_millis(100);
+/// How many operations are under way together where nobody takes the time.
+const TOGETHER: u32 = 16;
 
 /// Who this is, and who the others are.
 #[derive(Clone, Debug)]
@@ -136,11 +138,8 @@ impl Member {
                 self.bare.connect(&announced)?;
                 Ok(Answer::Done)
             }
-            Order::Do(deed, keys) => {
-                keys.iter().try_for_each(|key| act(node, deed, key))?;
-                Ok(Answer::Done)
-            }
-            Order::Time(deed, keys) => time(node, deed, keys).map(Answer::Times),
+            Order::Do(deed, keys) => workloads::flight(node, deed, keys, TOGETHER).map(|_| Answer::Done),
+            Order::Time(deed, keys) => workloads::row(node, deed, keys).map(Answer::Times),
             Order::Count => Ok(Answer::Moved(moved(node))),
             Order::Serve(program) => {
                 let program = checked(program)?;
@@ -157,7 +156,7 @@ impl Member {
                 workloads::alternate(node, keys, holders, total).map(Answer::Turns)
             }
             Order::Range(keys) => workloads::range(node, keys).map(Answer::Times),
-            Order::Flight(keys, width) => workloads::flight(node, keys, width).map(Answer::Times),
+            Order::Flight(keys, width) => workloads::flight(node, Deed::Get, keys, width).map(Answer::Times),
             Order::Mix(mix) => workloads::mix(node, mix).map(Answer::Times),
             Order::End => Ok(Answer::Done),
         }
@@ -171,28 +170,6 @@ fn checked(program: Program) -> Result<Program> {
     let known = named.all(|&act| act <= acts) && program.first.iter().all(|&act| act < acts);
     ensure!(known && (1..1000).contains(&acts), "a program that names acts it does not have");
     Ok(program)
-}
-
-/// Does it, and puts at once.
-fn act(node: &Node, deed: Deed, key: ObjectKey) -> Result<()> {
-    let done = match deed {
-        Deed::Get => wait(node.get(key)).map(drop),
-        Deed::Grab => wait(node.grab(key)).map(drop),
-        Deed::Remove => wait(node.remove(key)),
-        Deed::Flush => wait(node.flush(key)),
-    };
-    done.with_context(|| format!("{deed:?} of {key}"))
-}
-
-fn time(node: &Node, deed: Deed, keys: Keys) -> Result<Times> {
-    let begin = Instant::now();
-    let mut each = Vec::with_capacity(keys.count as usize);
-    for key in keys.iter() {
-        let begin = Instant::now();
-        act(node, deed, key)?;
-        each.push(nanos(begin.elapsed()));
-    }
-    Ok(Times { each, all: nanos(begin.elapsed()) })
 }
 
 fn moved(node: &Node) -> Moved {
