@@ -100,7 +100,8 @@ enum Command {
         #[command(flatten)]
         options: latency::Options,
     },
-    /// One node of the same, for several hosts: start it on each, with the same addresses. Rank 0 conducts and reports
+    /// One node of the same, for several hosts: start it on each, with the same addresses. Rank 0 conducts and reports; its
+    /// --count, --quick and --spin are those of all
     LatencyNode {
         /// This node's place in the list of addresses, from 0
         #[arg(long)]
