@@ -104,23 +104,25 @@ impl FromStr for Address {
     }
 }
 
-/// Runs everything on this host, with a process for each of `nodes` nodes; writes the report.
+/// Runs everything on this host, with a process for each of `nodes` nodes; writes the report. Each keeps to one processor, so that
+/// ours and the floor are placed alike.
 ///
 /// # Errors
 /// If a node cannot be started, or anything fails.
 pub fn run(nodes: Rank, options: &Options) -> Result<()> {
     let addresses = here::addresses(nodes)?;
     let listener = listen(&addresses)?;
-    let others = here::Processes::start(&addresses, options.fabric, options.patience())?;
-    conduct(&listener, &addresses, options)?;
+    let others = here::Processes::start(&addresses, options)?;
+    conduct(&listener, place(0, &addresses, true, options)?, options)?;
     others.end()
 }
 
-/// Is one node of a run: rank 0, which conducts and writes the report, or another, which does as it is told.
+/// Is one node of a run: rank 0, which conducts and writes the report, or another, which does as it is told. `pin`: it keeps to
+/// one processor, which follows from its rank.
 ///
 /// # Errors
 /// If somebody is not there, does not fit, or ends early, or anything fails.
-pub fn run_node(rank: Rank, addresses: &[Address], options: &Options) -> Result<()> {
+pub fn run_node(rank: Rank, addresses: &[Address], pin: bool, options: &Options) -> Result<()> {
     let addresses: Vec<SocketAddr> = addresses.iter().map(|address| address.0).collect();
     let nodes = addresses.len();
     ensure!(
@@ -134,15 +136,16 @@ pub fn run_node(rank: Rank, addresses: &[Address], options: &Options) -> Result<
     );
     let different: BTreeSet<_> = addresses.iter().collect();
     ensure!(different.len() == nodes, "--addresses: one of them is there twice");
+    let place = place(rank, &addresses, pin, options)?;
     match rank {
-        0 => conduct(&listen(&addresses)?, &addresses, options),
-        rank => member::run(&place(rank, &addresses, options)?),
+        0 => conduct(&listen(&addresses)?, place, options),
+        _ => member::run(&place),
     }
 }
 
-fn place(rank: Rank, addresses: &[SocketAddr], options: &Options) -> Result<Place> {
+fn place(rank: Rank, addresses: &[SocketAddr], pin: bool, options: &Options) -> Result<Place> {
     let (addresses, control) = (addresses.to_vec(), control(addresses)?);
-    Ok(Place { rank, addresses, control, fabric: options.fabric, patience: options.patience() })
+    Ok(Place { rank, addresses, control, fabric: options.fabric, patience: options.patience(), pin })
 }
 
 fn control(addresses: &[SocketAddr]) -> Result<SocketAddr> {
@@ -158,8 +161,12 @@ fn listen(addresses: &[SocketAddr]) -> Result<TcpListener> {
 }
 
 /// Rank 0: its own node is a member like the others.
-fn conduct(listener: &TcpListener, addresses: &[SocketAddr], options: &Options) -> Result<()> {
-    let place = place(0, addresses, options)?;
+fn conduct(listener: &TcpListener, place: Place, options: &Options) -> Result<()> {
+    let directory = match &options.out {
+        Some(directory) => directory.clone(),
+        None => crate::report::directory()?,
+    };
+    std::fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
     let mut run = [0; 16];
     run[..8].copy_from_slice(&fresh_seed().to_le_bytes());
     run[8..].copy_from_slice(&fresh_seed().to_le_bytes());
@@ -167,7 +174,7 @@ fn conduct(listener: &TcpListener, addresses: &[SocketAddr], options: &Options) 
     let member = std::thread::Builder::new().name("rank-0".into()).spawn(move || member::run(&own))?;
     let cluster = Cluster::gather(listener, &place, run, Duration::from_micros(options.spin))?;
     eprintln!("{} nodes have met over {}", cluster.nodes(), options.fabric.name());
-    let mut report = Report::new(options.fabric.device(addresses).as_deref());
+    let mut report = Report::new(options.fabric.device(&place.addresses).as_deref());
     let (measured, left_out) = measure(&cluster, options)?;
     drop(cluster);
     member.join().ok().context("BUG: rank 0 panicked")??;
@@ -175,10 +182,6 @@ fn conduct(listener: &TcpListener, addresses: &[SocketAddr], options: &Options) 
     report.left_out = left_out;
     println!("{}", report.table());
     report.left_out.iter().for_each(|case| println!("left out: {case}"));
-    let directory = match &options.out {
-        Some(directory) => directory.clone(),
-        None => crate::report::directory()?,
-    };
     println!("{}", report.write_in(&directory, "latency")?.display());
     for path in pictures::draw(&measured, options.fabric, &directory)? {
         println!("{}", path.display());

@@ -100,7 +100,8 @@ enum Command {
         #[command(flatten)]
         options: latency::Options,
     },
-    /// One node of the same, for several hosts: start it on each, with the same addresses. Rank 0 conducts and reports
+    /// One node of the same, for several hosts: start it on each, with the same addresses. Rank 0 conducts and reports; its
+    /// --count, --quick and --spin are those of all
     LatencyNode {
         /// This node's place in the list of addresses, from 0
         #[arg(long)]
@@ -108,6 +109,9 @@ enum Command {
         /// Where the nodes are, in the same order everywhere: IP or IP:PORT [default port: 5340; rank 0 also uses the next]
         #[arg(long, value_delimiter = ',', required = true)]
         addresses: Vec<latency::Address>,
+        /// Keep to one processor, by rank: for nodes that share a host, so that both sides of a ratio are placed alike
+        #[arg(long)]
+        pin: bool,
         #[command(flatten)]
         options: latency::Options,
     },
@@ -157,7 +161,9 @@ fn run(command: Command) -> Result<()> {
         Command::Tree { a, b, files, source } => tree_once([a, b], files, source),
         Command::FsLatency { mounts, native, fabric, count } => measure_calls(mounts, native, fabric, count),
         Command::Latency { nodes, options } => latency::run(nodes, &options),
-        Command::LatencyNode { rank, addresses, options } => latency::run_node(rank, &addresses, &options),
+        Command::LatencyNode { rank, addresses, pin, options } => {
+            latency::run_node(rank, &addresses, pin, &options)
+        }
         Command::CoreSpeed { rounds, objects, case } => {
             let mut report = Report::new(None);
             report.cases = core_speed::run(core_speed::Options { rounds, objects, case })?;

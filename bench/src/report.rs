@@ -54,12 +54,11 @@ impl Report {
         self.write_in(&directory()?, name)
     }
 
-    /// Writes `NAME.json` in `directory`, which is made if it is not there.
+    /// Writes `NAME.json` in `directory`.
     ///
     /// # Errors
     /// If the file cannot be written.
     pub fn write_in(&self, directory: &Path, name: &str) -> Result<PathBuf> {
-        std::fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
         let path = directory.join(format!("{name}.json"));
         let text = serde_json::to_string_pretty(self)?;
         std::fs::write(&path, text + "\n").with_context(|| format!("writing {}", path.display()))?;

@@ -108,9 +108,9 @@ pub struct Mix {
 pub enum Order {
     /// Meet the others, of whose floors this was announced. Done.
     Meet(Vec<Vec<u8>>),
-    /// Do it to all of them, one after the other. Done.
+    /// Do it to all of them, as fast as it goes. Done.
     Do(Deed, Keys),
-    /// The same, each timed. Times.
+    /// Do it to all of them, one after the other. Times.
     Time(Deed, Keys),
     /// What was moved so far. Moved.
     Count,

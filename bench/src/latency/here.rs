@@ -1,12 +1,11 @@
 //! All nodes of a run as processes on this host.
 
-use super::fabric::Kind;
+use super::Options;
 use super::pattern::Rank;
 use crate::programs;
 use anyhow::{Context, Result, ensure};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 /// The processes of ranks 1 and up; they end with this.
 pub struct Processes(Vec<Child>);
@@ -16,14 +15,14 @@ impl Processes {
     ///
     /// # Errors
     /// If it is not built, or cannot be started.
-    pub fn start(addresses: &[SocketAddr], fabric: Kind, patience: Duration) -> Result<Processes> {
+    pub fn start(addresses: &[SocketAddr], options: &Options) -> Result<Processes> {
         let program = programs::built("kddm-bench")?;
         let list = addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
         let mut processes = Processes(Vec::new());
         for rank in 1..addresses.len() {
             let mut command = Command::new(&program);
-            command.args(["latency-node", "--rank", &rank.to_string(), "--addresses", &list]);
-            command.args(["--fabric", fabric.name(), "--wait", &patience.as_secs().to_string()]);
+            command.args(["latency-node", "--pin", "--rank", &rank.to_string(), "--addresses", &list]);
+            command.args(["--fabric", options.fabric.name(), "--wait", &options.wait.to_string()]);
             let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
             processes.0.push(child.with_context(|| format!("starting {}", program.display()))?);
         }

@@ -87,7 +87,7 @@ fn compare(
     let [median, floor] =
         [hit_times, floor_times].map(|times| middle(times).as_secs_f64() * 1e6 / PAIRS as f64);
     let case = Case { floor_us: Some(floor), ..case }.with_median(median);
-    Ok(Measured { case, ours, floor: Some(theirs) })
+    Ok(Measured { case, ours, floor: Some(theirs), floor_ops_s: None })
 }
 
 /// The time of one pair on each of `objects`; nothing if one failed.

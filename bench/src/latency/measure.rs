@@ -28,6 +28,8 @@ pub struct Measured {
     pub ours: Latencies,
     /// The floor's, where there is one.
     pub floor: Option<Latencies>,
+    /// How often the floor was walked in a second.
+    pub floor_ops_s: Option<f64>,
 }
 
 /// What is collected over the blocks of a case.
@@ -43,6 +45,8 @@ pub struct Samples {
     pub operations: u64,
     /// How long they took together, ns.
     pub all: u64,
+    /// How long the floor took for all its walks, ns.
+    pub floor_all: u64,
 }
 
 /// A cluster, and the numbers of objects that nobody has touched yet.
@@ -122,12 +126,22 @@ impl<'a> Bench<'a> {
                 samples.add(&taken);
             }
             bench.floor(samples, &program, count, 1)?;
-            bench.act(spec.home, Deed::Remove, keys)?;
-            bench.act(spec.home, Deed::Remove, others)
+            bench.forget(spec, keys, others)
         })?;
         let row = self.row(&spec.name, u64::from(spec.bytes), samples);
         let case = Case { home: Some(spec.place.into()), sharers: spec.sharers, ..row.case };
         Ok(Measured { case, ..row })
+    }
+
+    /// Removes what was touched, so that memory stays as full as it is.
+    fn forget(&self, spec: &Spec, keys: Keys, others: Keys) -> Result<()> {
+        if spec.deed != Deed::Remove {
+            self.act(spec.home, Deed::Remove, keys)?;
+        }
+        if spec.before.iter().any(|&(_, _, which)| which == Which::Others) {
+            self.act(spec.home, Deed::Remove, others)?;
+        }
+        Ok(())
     }
 
     /// What the bare fabric takes for `walk`: a row without anything of ours.
@@ -138,7 +152,7 @@ impl<'a> Bench<'a> {
         self.floor(&mut samples, &program, self.size.count, 1)?;
         let case = Case::new(name, &samples.floor).on("n1");
         let case = Case { fabric: Some(self.fabric.name().into()), bytes: Some(bytes.into()), ..case };
-        Ok(Measured { case, ours: samples.floor, floor: None })
+        Ok(Measured { case, ours: samples.floor, floor: None, floor_ops_s: None })
     }
 
     /// Adds `rounds` of the floor, `width` at a time.
@@ -146,13 +160,15 @@ impl<'a> Bench<'a> {
         if !program.is_empty() {
             let taken = self.cluster.walk(program, rounds, width)?;
             taken.each.iter().for_each(|&time| samples.floor.add(Duration::from_nanos(time)));
+            samples.floor_all += taken.all;
         }
         Ok(())
     }
 
     /// The row of what was collected.
     pub fn row(&self, name: &str, bytes: u64, samples: Samples) -> Measured {
-        let Samples { ours, floor, moved, operations, .. } = samples;
+        let Samples { ours, floor, moved, operations, floor_all, .. } = samples;
+        let floor_ops_s = (floor_all > 0).then(|| floor.count() as f64 / (floor_all as f64 / 1e9));
         let each = |count: u64| Some((count as f64 / operations.max(1) as f64 * 100.0).round() / 100.0);
         let mut case = Case::new(name, &ours).on("n1").moving(bytes);
         if floor.count() > 0 {
@@ -167,7 +183,7 @@ impl<'a> Bench<'a> {
             good: speculated.then(|| moved.good as f64 / moved.speculated as f64),
             ..case
         };
-        Measured { case, ours, floor: Some(floor).filter(|floor| floor.count() > 0) }
+        Measured { case, ours, floor: Some(floor).filter(|floor| floor.count() > 0), floor_ops_s }
     }
 }
 

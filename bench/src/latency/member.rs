@@ -1,18 +1,22 @@
 //! A node's process: meets the others and does what rank 0 says.
 
-use super::control::{Answer, Deed, Hello, Keys, Line, Moved, Order, Times, VERSION, Welcome, nanos};
+use super::control::{Answer, Deed, Hello, Line, Moved, Order, VERSION, Welcome};
 use super::fabric::{self, Kind};
 use super::floor::{self, Bare};
-use super::node::{self, wait};
+use super::node;
 use super::pattern::{Program, Rank};
 use super::workloads;
 use anyhow::{Context, Result, bail, ensure};
-use kddm_rdma::{Node, ObjectKey};
+use kddm_rdma::Node;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// Between two attempts to reach rank 0, which may not have been started yet.
 const AGAIN: Duration = Duration::from_millis(100);
+/// How many operations are under way together where nobody takes the time.
+const TOGETHER: u32 = 16;
 
 /// Who this is, and who the others are.
 #[derive(Clone, Debug)]
@@ -27,6 +31,8 @@ pub struct Place {
     pub fabric: Kind,
     /// How long others may take to come.
     pub patience: Duration,
+    /// Whether its threads keep to one processor.
+    pub pin: bool,
 }
 
 /// A node at work.
@@ -43,6 +49,9 @@ struct Member {
 /// # Errors
 /// If rank 0 is not there, does not want us, or ends early; or if something that it ordered failed.
 pub fn run(place: &Place) -> Result<()> {
+    if place.pin {
+        pin(place.rank)?;
+    }
     let mut line = dial(place)?;
     let (nodes, fabric) = (place.addresses.len(), place.fabric.name().to_owned());
     let hello = Hello { version: VERSION.into(), rank: place.rank, nodes, fabric };
@@ -63,6 +72,16 @@ pub fn run(place: &Place) -> Result<()> {
     let result = member.obey(&mut line);
     member.node.shutdown();
     result
+}
+
+/// Keeps this thread, and all that it starts, to the processor whose turn it is.
+fn pin(rank: Rank) -> Result<()> {
+    let this = Pid::from_raw(0);
+    let may = sched_getaffinity(this).context("asking for the processors that may be used")?;
+    let may: Vec<usize> = (0..CpuSet::count()).filter(|&cpu| may.is_set(cpu) == Ok(true)).collect();
+    let mut one = CpuSet::new();
+    one.set(may[usize::from(rank) % may.len()])?;
+    sched_setaffinity(this, &one).context("keeping to one processor")
 }
 
 fn dial(place: &Place) -> Result<Line> {
@@ -118,11 +137,8 @@ impl Member {
                 self.bare.connect(&announced)?;
                 Ok(Answer::Done)
             }
-            Order::Do(deed, keys) => {
-                keys.iter().try_for_each(|key| act(node, deed, key))?;
-                Ok(Answer::Done)
-            }
-            Order::Time(deed, keys) => time(node, deed, keys).map(Answer::Times),
+            Order::Do(deed, keys) => workloads::flight(node, deed, keys, TOGETHER).map(|_| Answer::Done),
+            Order::Time(deed, keys) => workloads::row(node, deed, keys).map(Answer::Times),
             Order::Count => Ok(Answer::Moved(moved(node))),
             Order::Serve(program) => {
                 let program = checked(program)?;
@@ -139,7 +155,7 @@ impl Member {
                 workloads::alternate(node, keys, holders, total).map(Answer::Turns)
             }
             Order::Range(keys) => workloads::range(node, keys).map(Answer::Times),
-            Order::Flight(keys, width) => workloads::flight(node, keys, width).map(Answer::Times),
+            Order::Flight(keys, width) => workloads::flight(node, Deed::Get, keys, width).map(Answer::Times),
             Order::Mix(mix) => workloads::mix(node, mix).map(Answer::Times),
             Order::End => Ok(Answer::Done),
         }
@@ -153,28 +169,6 @@ fn checked(program: Program) -> Result<Program> {
     let known = named.all(|&act| act <= acts) && program.first.iter().all(|&act| act < acts);
     ensure!(known && (1..1000).contains(&acts), "a program that names acts it does not have");
     Ok(program)
-}
-
-/// Does it, and puts at once.
-fn act(node: &Node, deed: Deed, key: ObjectKey) -> Result<()> {
-    let done = match deed {
-        Deed::Get => wait(node.get(key)).map(drop),
-        Deed::Grab => wait(node.grab(key)).map(drop),
-        Deed::Remove => wait(node.remove(key)),
-        Deed::Flush => wait(node.flush(key)),
-    };
-    done.with_context(|| format!("{deed:?} of {key}"))
-}
-
-fn time(node: &Node, deed: Deed, keys: Keys) -> Result<Times> {
-    let begin = Instant::now();
-    let mut each = Vec::with_capacity(keys.count as usize);
-    for key in keys.iter() {
-        let begin = Instant::now();
-        act(node, deed, key)?;
-        each.push(nanos(begin.elapsed()));
-    }
-    Ok(Times { each, all: nanos(begin.elapsed()) })
 }
 
 fn moved(node: &Node) -> Moved {

@@ -61,12 +61,17 @@ fn spread(row: &Measured) -> Row {
     Row { name: name(row), marks, note: String::new() }
 }
 
-/// A line for each size of objects; `x` gives those rows a place that belong to it.
-fn rates(measured: &[Measured], x: impl Fn(&Measured) -> Option<f64>) -> Vec<Line> {
+/// A line for each size of objects: `x` gives those rows a place that belong to it, `y` what is shown of them.
+fn lines(
+    measured: &[Measured],
+    whose: &str,
+    x: impl Fn(&Measured) -> Option<f64>,
+    y: impl Fn(&Measured) -> Option<f64>,
+) -> Vec<Line> {
     let line = |bytes: u32| {
         let rows = measured.iter().filter(|row| row.case.bytes == Some(bytes.into()));
-        let points = rows.filter_map(|row| Some((x(row)?, row.case.ops_s?))).collect();
-        Line { name: format!("objects of {bytes} B"), points }
+        let points = rows.filter_map(|row| Some((x(row)?, y(row)?))).collect();
+        Line { name: format!("{whose}, objects of {bytes} B"), points }
     };
     SIZES.map(line).into()
 }
@@ -75,11 +80,13 @@ fn in_flight(measured: &[Measured], fabric: Kind) -> Plot {
     let width = |row: &Measured| {
         crowd::widths().find(|&width| row.case.case == crowd::flight_name(width)).map(f64::from)
     };
+    let ours = lines(measured, "kDDM", width, |row| row.case.ops_s);
+    let floor = lines(measured, fabric.floor(), width, |row| row.floor_ops_s);
     Plot {
         title: format!("Gets of shared objects over {}", fabric.name()),
         x: Axis::doubling("gets in flight"),
-        y: Axis::linear("gets a second"),
-        lines: rates(measured, width),
+        y: Axis::doubling("gets a second"),
+        lines: [ours, floor].concat(),
     }
 }
 
@@ -92,6 +99,6 @@ fn sharing(measured: &[Measured], fabric: Kind) -> Plot {
         title: format!("Gets and grabs of all nodes at once over {}", fabric.name()),
         x: Axis::linear("operations on objects that all nodes use, %"),
         y: Axis::doubling("operations a second, all nodes together"),
-        lines: rates(measured, percent),
+        lines: lines(measured, "kDDM", percent, |row| row.case.ops_s),
     }
 }

@@ -1,17 +1,42 @@
-//! A node's part in what several operations, or several nodes, do at once.
+//! What a node does when rank 0 says so: one operation after the other, several at once, or its part in what several nodes do.
 
-use super::control::{Keys, Mix, Times, Turn, nanos};
+use super::control::{Deed, Keys, Mix, Times, Turn, nanos};
 use super::floor::MAX_WIDTH;
 use super::node::wait;
 use crate::random::Random;
 use anyhow::{Context, Result, ensure};
 use async_executor::LocalExecutor;
-use kddm_rdma::Node;
+use kddm_rdma::{Node, ObjectKey};
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 /// An object that others should be waiting for, and nobody asks for it: something is broken.
 const LONELY: Duration = Duration::from_secs(60);
+/// How often a holder looks whether others wait: the time of holds is not part of what is measured.
+const LOOK_AGAIN: Duration = Duration::from_micros(50);
+
+/// Does it to `key`, and puts at once.
+async fn act(node: &Node, deed: Deed, key: ObjectKey) -> Result<()> {
+    let done = match deed {
+        Deed::Get => node.get(key).await.map(drop),
+        Deed::Grab => node.grab(key).await.map(drop),
+        Deed::Remove => node.remove(key).await,
+        Deed::Flush => node.flush(key).await,
+    };
+    done.with_context(|| format!("{deed:?} of {key}"))
+}
+
+/// Does it to all of `keys`, one after the other.
+pub fn row(node: &Node, deed: Deed, keys: Keys) -> Result<Times> {
+    let begin = Instant::now();
+    let mut each = Vec::with_capacity(keys.count as usize);
+    for key in keys.iter() {
+        let begin = Instant::now();
+        wait(act(node, deed, key))?;
+        each.push(nanos(begin.elapsed()));
+    }
+    Ok(Times { each, all: nanos(begin.elapsed()) })
+}
 
 /// Grabs the first of `keys` again and again in turn with others, `holders` nodes in all, and puts it when another waits for it;
 /// until all of them together have had `total` turns. The object counts: first who has come, then, when all have, the turns.
@@ -35,7 +60,8 @@ pub fn alternate(node: &Node, keys: Keys, holders: u32, total: u32) -> Result<Ve
         }
         while !node.dump(key).word.is_some_and(|word| word.revoke()) {
             ensure!(begin.elapsed() < LONELY, "no other node has asked for {key} for {LONELY:?}");
-            std::thread::yield_now();
+            // A node tells nobody that its holder is waited for. Looking all the time would take the processor from the others.
+            std::thread::sleep(LOOK_AGAIN);
         }
         let end = Instant::now();
         if let Some(number) = turn {
@@ -57,9 +83,9 @@ pub fn range(node: &Node, keys: Keys) -> Result<Times> {
     Ok(Times { each: vec![all], all })
 }
 
-/// Gets all of `keys`, `width` at a time.
-pub fn flight(node: &Node, keys: Keys, width: u32) -> Result<Times> {
-    ensure!((1..=MAX_WIDTH).contains(&width), "{width} gets at a time: 1 to {MAX_WIDTH} are possible");
+/// Does it to all of `keys`, `width` at a time.
+pub fn flight(node: &Node, deed: Deed, keys: Keys, width: u32) -> Result<Times> {
+    ensure!((1..=MAX_WIDTH).contains(&width), "{width} at a time: 1 to {MAX_WIDTH} are possible");
     let next = RefCell::new(keys.iter());
     let take = || next.borrow_mut().next();
     let executor = LocalExecutor::new();
@@ -70,7 +96,7 @@ pub fn flight(node: &Node, keys: Keys, width: u32) -> Result<Times> {
                 let mut each = Vec::new();
                 while let Some(key) = take() {
                     let begin = Instant::now();
-                    drop(node.get(key).await.with_context(|| format!("get of {key}, one of {width}"))?);
+                    act(node, deed, key).await?;
                     each.push(nanos(begin.elapsed()));
                 }
                 anyhow::Ok(each)
