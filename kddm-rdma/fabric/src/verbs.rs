@@ -59,6 +59,8 @@ pub struct Verbs {
     drained: Vec<NodeId>,
     /// Polls since the connections were looked at.
     polls: u32,
+    /// The next poll is the last before sleeping.
+    before_sleep: bool,
     broken: bool,
 }
 
@@ -71,9 +73,8 @@ impl Verbs {
         let VerbsConfig { control, choice } = config;
         let hardware = Hardware::open(&choice, control.listen.ip(), control.peers.len(), arena.clone())?;
         let tcp = Tcp::start_for("verbs", control, arena)?;
-        for descriptor in hardware.descriptors() {
-            tcp.watch(descriptor).map_err(StartError::Watch)?;
-        }
+        let [completions, news] = hardware.descriptors();
+        tcp.watch(completions, news).map_err(StartError::Watch)?;
         Ok(Verbs {
             tcp,
             links: (0..=u8::MAX).map(|_| None).collect(),
@@ -84,6 +85,7 @@ impl Verbs {
             parcel: Vec::new(),
             drained: Vec::new(),
             polls: 0,
+            before_sleep: true,
             broken: false,
         })
     }

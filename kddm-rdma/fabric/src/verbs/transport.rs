@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The connections are looked at when nothing has completed, and after so many polls.
+/// The connections are looked at before sleeping, and after so many polls: that takes a system call, looking for completions none.
 const POLLS: u32 = 32;
 
 /// What was sent before a good-bye has so much time to arrive.
@@ -69,8 +69,8 @@ impl Transport for Verbs {
     fn poll(&mut self, events: &mut Vec<Event>) {
         self.follow_arena();
         self.polls += 1;
-        let any = self.poll_completions();
-        if !any || self.polls >= POLLS || !self.told.is_empty() {
+        self.poll_completions();
+        if std::mem::take(&mut self.before_sleep) || self.polls >= POLLS || !self.told.is_empty() {
             self.polls = 0;
             self.poll_connections();
         }
@@ -86,6 +86,7 @@ impl Transport for Verbs {
         if let Err(error) = self.hardware.completions.arm() {
             self.break_down(&error.to_string());
         }
+        self.before_sleep = true;
         true
     }
 
@@ -155,9 +156,8 @@ impl Verbs {
         }
     }
 
-    /// Takes what has completed; true if anything had.
-    fn poll_completions(&mut self) -> bool {
-        let mut any = false;
+    /// Takes what has completed.
+    fn poll_completions(&mut self) {
         loop {
             let mut completed = std::mem::take(&mut self.completed);
             let more = match self.hardware.completions.poll(&mut completed) {
@@ -167,12 +167,10 @@ impl Verbs {
                     false
                 }
             };
-            any |= !completed.is_empty();
             completed.drain(..).for_each(|completion| self.completed(completion));
             self.completed = completed;
             if !more {
-                self.end_drained();
-                return any;
+                return self.end_drained();
             }
         }
     }
@@ -227,20 +225,19 @@ impl Verbs {
 
     /// Looks at the connections, and at the device's own news.
     fn poll_connections(&mut self) {
-        let mut told = Vec::new();
-        self.tcp.poll_control(&mut told);
+        let news = self.tcp.poll_control(&mut self.told);
         // What came over a queue pair before its session ended comes first.
-        if told.iter().any(|told| matches!(told, Told::Event(Event::PeerDown { .. }))) {
+        if self.told.iter().any(|told| matches!(told, Told::Event(Event::PeerDown { .. }))) {
             self.poll_completions();
         }
-        self.told.extend(told);
         for _ in 0..self.told.len() {
             if let Some(told) = self.told.pop_front() {
                 self.heed(told);
             }
         }
-        while let Some(news) = self.hardware.domain.endpoint().device.event() {
-            tracing::warn!(device = self.hardware.domain.endpoint().device.name(), news, "RDMA device");
+        let device = &self.hardware.domain.endpoint().device;
+        while news && let Some(what) = device.event() {
+            tracing::warn!(device = device.name(), what, "RDMA device");
         }
     }
 
