@@ -77,6 +77,8 @@ pub struct Tcp {
     connections: Vec<Option<Box<Connection>>>,
     /// Places in `connections` that have something to flush.
     unflushed: Vec<usize>,
+    /// Places that have something to flush that can wait.
+    lazy: Vec<usize>,
     /// Places that have more to do although nothing new comes.
     again: Vec<usize>,
 }
@@ -143,6 +145,7 @@ impl Tcp {
             plain: Vec::new(),
             connections: Vec::new(),
             unflushed: Vec::new(),
+            lazy: Vec::new(),
             again: Vec::new(),
         };
         tcp.wake();

@@ -49,6 +49,8 @@ pub struct Verbs {
     links: Vec<Option<Box<Link>>>,
     /// What is to be posted or said to them.
     unflushed: Vec<NodeId>,
+    /// To whom something is queued that can wait.
+    lazy: Vec<NodeId>,
     hardware: Hardware,
     /// What the peers' sessions told, while a link of the last session is still ending.
     told: VecDeque<Told>,
@@ -79,6 +81,7 @@ impl Verbs {
             tcp,
             links: (0..=u8::MAX).map(|_| None).collect(),
             unflushed: Vec::new(),
+            lazy: Vec::new(),
             hardware,
             told: VecDeque::new(),
             completed: Vec::new(),

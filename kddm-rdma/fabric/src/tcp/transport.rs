@@ -28,6 +28,21 @@ impl Transport for Tcp {
         });
     }
 
+    fn send_lazily(&mut self, to: NodeId, message: &Message) {
+        let before = self.unflushed.len();
+        self.send(to, message);
+        // A connection that was in the list before has something urgent.
+        if self.unflushed.len() > before
+            && let Some(place) = self.unflushed.pop()
+            && let Some(Some(connection)) = self.connections.get_mut(place)
+        {
+            connection.unflushed = false;
+            if !self.lazy.contains(&place) {
+                self.lazy.push(place);
+            }
+        }
+    }
+
     fn read(&mut self, token: ReadToken, source: Location, landing: SlotId, length: u32) {
         self.shared.counters.reads_issued += 1;
         let asked = length <= MAX_OBJECT_SIZE
@@ -41,6 +56,16 @@ impl Transport for Tcp {
     }
 
     fn flush(&mut self) {
+        self.unflushed.append(&mut self.lazy);
+        self.flush_urgent();
+    }
+
+    fn arm(&mut self) -> bool {
+        self.flush();
+        false
+    }
+
+    fn flush_urgent(&mut self) {
         if self.unflushed.is_empty() {
             return;
         }
@@ -113,7 +138,7 @@ impl Tcp {
             self.drive(place, false);
         }
         self.keep_time();
-        self.flush();
+        self.flush_urgent();
         if !self.again.is_empty() {
             self.wake();
         }

@@ -21,13 +21,14 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 
 impl Transport for Verbs {
     fn send(&mut self, to: NodeId, message: &Message) {
-        self.follow_arena();
-        let Some(link) = self.up(to) else { return };
-        let added = link.send(message);
-        self.hardware.counters.messages_sent += 1;
-        self.flush_later(to);
-        if let Err(reason) = added {
-            self.tcp.fault(to, reason);
+        if self.queue(to, message) {
+            self.flush_later(to);
+        }
+    }
+
+    fn send_lazily(&mut self, to: NodeId, message: &Message) {
+        if self.queue(to, message) && !self.lazy.contains(&to) {
+            self.lazy.push(to);
         }
     }
 
@@ -53,6 +54,13 @@ impl Transport for Verbs {
     }
 
     fn flush(&mut self) {
+        while let Some(node) = self.lazy.pop() {
+            self.flush_later(node);
+        }
+        self.flush_urgent();
+    }
+
+    fn flush_urgent(&mut self) {
         while let Some(node) = self.unflushed.pop() {
             let Some(link) = &mut self.links[usize::from(node.get())] else { continue };
             link.unflushed = false;
@@ -74,7 +82,7 @@ impl Transport for Verbs {
             self.polls = 0;
             self.poll_connections();
         }
-        self.flush();
+        self.flush_urgent();
         events.append(&mut self.hardware.events);
     }
 
@@ -83,6 +91,7 @@ impl Transport for Verbs {
     }
 
     fn arm(&mut self) -> bool {
+        self.flush();
         if let Err(error) = self.hardware.completions.arm() {
             self.break_down(&error.to_string());
         }
@@ -134,6 +143,18 @@ impl Transport for Verbs {
 }
 
 impl Verbs {
+    /// Queues a message; false if it is dropped.
+    fn queue(&mut self, to: NodeId, message: &Message) -> bool {
+        self.follow_arena();
+        let Some(link) = self.up(to) else { return false };
+        let queued = link.send(message);
+        self.hardware.counters.messages_sent += 1;
+        if let Err(reason) = queued {
+            self.tcp.fault(to, reason);
+        }
+        true
+    }
+
     fn up(&mut self, node: NodeId) -> Option<&mut Link> {
         self.links[usize::from(node.get())].as_deref_mut().filter(|link| link.is_up())
     }
