@@ -101,6 +101,10 @@ impl Link {
         self.outbox.add(message)
     }
 
+    pub(super) fn has_full_parcel(&self) -> bool {
+        self.is_connected() && self.outbox.has_full_parcel()
+    }
+
     pub(super) fn read(&mut self, token: ReadToken, source: Location, landing: SlotId, length: u32) {
         self.reads.add(token, source, landing, length);
     }

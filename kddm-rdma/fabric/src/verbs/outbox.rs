@@ -111,6 +111,11 @@ impl Outbox {
         true
     }
 
+    /// Whether there is a parcel to which nothing will be added, and that may go.
+    pub(super) fn has_full_parcel(&self) -> bool {
+        self.posted != self.next && self.unanswered() < self.credits
+    }
+
     /// A place is free when the peer has taken its parcel and the device has done with it.
     fn has_place(&self) -> bool {
         let places = self.lengths.len() as u32;
