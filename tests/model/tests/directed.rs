@@ -4,7 +4,7 @@ use kddm_coherence::{
     Asked, Body, Config, Core, Effect, Input, LinkerCall, LinkerReply, Loss, Member, Message, OpError, OpId,
     Operation, ReadToken, Store, View,
 };
-use kddm_model::Memory;
+use kddm_model::{Memory, policy, set_of};
 use kddm_object::{FirstTouch, Hold, Incarnation, NodeId, ObjectKey, SetId, SlotId, ViewId};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -26,7 +26,7 @@ fn n(id: u8) -> NodeId {
 
 /// An object with its home on node 1.
 fn object(durable: bool, number: u32) -> ObjectKey {
-    ObjectKey::new(SetId::from_parts(u8::from(durable), 1 << 24, 0), number)
+    ObjectKey::new(set_of(1, durable, false), number)
 }
 
 fn hold(hold: Hold) -> Asked {
@@ -349,4 +349,30 @@ fn a_hold_from_the_last_life_of_a_home_keeps_nothing_but_its_object_from_others(
         }
         assert!(bench.is_quiet());
     }
+}
+
+/// An object without bytes whose home is node 1 among two nodes, and node 2 among three.
+fn lock_that_moves() -> ObjectKey {
+    let set = set_of(0, false, true);
+    let home = |key, nodes| policy(set).home_of(key, &(1..=nodes).map(n).collect::<Vec<_>>());
+    let mut keys = (0..).map(|number| ObjectKey::new(set, number * 64));
+    keys.find(|&key| (home(key, 2), home(key, 3)) == (Some(n(1)), Some(n(2)))).expect("one in six")
+}
+
+#[test]
+fn a_lock_whose_hand_over_a_view_cuts_off_is_still_there() {
+    let (mut bench, key) = (Bench::agreed(2), lock_that_moves());
+    bench.own(n(2), key);
+    let (hold, first_touch, try_only, reserve) = (Hold::Exclusive, FirstTouch::Refuse, false, false);
+    bench.begin(n(1), 1, key, Asked::Hold { hold, first_touch, try_only, reserve });
+    // Node 2 has yielded, and the HAND is under way.
+    bench.deliver(n(1), n(2));
+    assert!(matches!(bench.links[&(n(2), n(1))].front().map(|it| &it.body), Some(Body::Hand { .. })));
+    let members = [n(1), n(2), n(3)];
+    bench.begin_life(n(3), &members, Loss::Agreed, 8, 0, Incarnation(1));
+    bench.meet();
+    bench.agree(2);
+    bench.put(n(1), 1, key, Hold::Exclusive);
+    bench.settle();
+    assert!(bench.is_quiet());
 }
