@@ -33,6 +33,10 @@ fn hold(hold: Hold) -> Asked {
     Asked::Hold { hold, first_touch: FirstTouch::Make, try_only: false, reserve: false }
 }
 
+fn if_there(hold: Hold) -> Asked {
+    Asked::Hold { hold, first_touch: FirstTouch::Refuse, try_only: false, reserve: false }
+}
+
 impl Bench {
     fn new(nodes: u8, slots: usize, reserved: usize) -> Bench {
         let mut bench = Bench::apart(nodes, slots, reserved, Loss::Local);
@@ -363,8 +367,7 @@ fn lock_that_moves() -> ObjectKey {
 fn a_lock_whose_hand_over_a_view_cuts_off_is_still_there() {
     let (mut bench, key) = (Bench::agreed(2), lock_that_moves());
     bench.own(n(2), key);
-    let (hold, first_touch, try_only, reserve) = (Hold::Exclusive, FirstTouch::Refuse, false, false);
-    bench.begin(n(1), 1, key, Asked::Hold { hold, first_touch, try_only, reserve });
+    bench.begin(n(1), 1, key, if_there(Hold::Exclusive));
     // Node 2 has yielded, and the HAND is under way.
     bench.deliver(n(1), n(2));
     assert!(matches!(bench.links[&(n(2), n(1))].front().map(|it| &it.body), Some(Body::Hand { .. })));
@@ -374,5 +377,23 @@ fn a_lock_whose_hand_over_a_view_cuts_off_is_still_there() {
     bench.agree(2);
     bench.put(n(1), 1, key, Hold::Exclusive);
     bench.settle();
+    assert!(bench.is_quiet());
+}
+
+#[test]
+fn a_lock_that_was_removed_does_not_come_back_when_its_home_dies() {
+    let (mut bench, key) = (Bench::agreed(2), lock_that_moves());
+    bench.own(n(2), key);
+    bench.begin(n(1), 1, key, Asked::Remove);
+    while !bench.ended.contains_key(&OpId(1)) {
+        let link = bench.links.iter().find(|(_, line)| !line.is_empty()).map(|(link, _)| *link);
+        let (from, to) = link.expect("the remove is under way");
+        bench.deliver(from, to);
+    }
+    bench.dies(n(1));
+    bench.agree(2);
+    bench.begin(n(2), 2, key, if_there(Hold::Shared));
+    bench.settle();
+    assert_eq!(bench.ended.remove(&OpId(2)), Some(Err(OpError::Absent)));
     assert!(bench.is_quiet());
 }
