@@ -311,7 +311,7 @@ impl Core {
             return;
         }
         let keeps_turn = self.planted(Mutant::CancelKeepsTurn);
-        self.calls.retain(|_, call| call.op != op);
+        self.calls.retain(|_, call| call.op != Some(op));
         let Some(copy) = self.copies.get_mut(&key) else { return };
         if copy.flush == Some(op) {
             copy.flush = None;

@@ -172,6 +172,7 @@ impl Core {
         if let Some((home, _)) = self.home_of(key, cx.store) {
             self.send(home, key, Body::Retrying { rid: Rid(0), seq }, cx);
         }
+        self.stay_until_heard(key, cx);
         self.end_request(key, Some(error), cx);
     }
 
@@ -353,6 +354,7 @@ impl Core {
         if let (Some(seq), Some((home, _))) = (told, self.home_of(key, cx.store)) {
             self.send(home, key, Body::Retrying { rid: Rid(0), seq }, cx);
         }
+        self.stay_until_heard(key, cx);
         self.end_request(key, Some(OpError::NoMemory), cx);
     }
 

@@ -18,6 +18,9 @@ struct Bench {
     reads: Vec<(NodeId, ReadToken)>,
     calls: Vec<(NodeId, ObjectKey, LinkerCall)>,
     ended: BTreeMap<OpId, Ended>,
+    /// How first touches end.
+    made: LinkerReply,
+    leaving: Option<NodeId>,
 }
 
 fn n(id: u8) -> NodeId {
@@ -61,6 +64,8 @@ impl Bench {
             reads: Vec::new(),
             calls: Vec::new(),
             ended: BTreeMap::new(),
+            made: LinkerReply::Ok,
+            leaving: None,
         };
         for &me in &members {
             bench.begin_life(me, &members, loss, slots, reserved, Incarnation(1));
@@ -106,7 +111,8 @@ impl Bench {
     /// The next view: all who live, and nobody else has a lease.
     fn agree(&mut self, number: u32) {
         let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
-        let member = |&node: &NodeId| Member { node, life: self.lives[&node], leaving: false };
+        let member =
+            |&node: &NodeId| Member { node, life: self.lives[&node], leaving: self.leaving == Some(node) };
         let members: Vec<Member> = ids.iter().map(member).collect();
         for &id in &ids {
             let view = View { id: ViewId(number), members: members.clone(), founding: number == 1 };
@@ -126,7 +132,7 @@ impl Bench {
                 Effect::Read { token, .. } => self.reads.push((id, token)),
                 Effect::Linker(key, LinkerCall::FirstTouch { slot }) => {
                     self.nodes.get_mut(&id).unwrap().1.clear(slot, 16);
-                    self.input(id, Input::LinkerDone(key, LinkerReply::Ok));
+                    self.input(id, Input::LinkerDone(key, self.made));
                 }
                 Effect::Linker(key, call) => self.calls.push((id, key, call)),
                 Effect::Complete(op, result) => assert_eq!(self.ended.insert(op, result), None),
@@ -144,6 +150,13 @@ impl Bench {
         let message =
             self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front).expect("something is there");
         self.input(to, Input::Message(from, message));
+    }
+
+    /// Whatever comes first arrives.
+    fn deliver_next(&mut self) {
+        let link = self.links.iter().find(|(_, line)| !line.is_empty()).map(|(link, _)| *link);
+        let (from, to) = link.expect("something is there");
+        self.deliver(from, to);
     }
 
     /// Everything arrives, but for what goes over `held`.
@@ -386,13 +399,30 @@ fn a_lock_that_was_removed_does_not_come_back_when_its_home_dies() {
     bench.own(n(2), key);
     bench.begin(n(1), 1, key, Asked::Remove);
     while !bench.ended.contains_key(&OpId(1)) {
-        let link = bench.links.iter().find(|(_, line)| !line.is_empty()).map(|(link, _)| *link);
-        let (from, to) = link.expect("the remove is under way");
-        bench.deliver(from, to);
+        bench.deliver_next();
     }
     bench.dies(n(1));
     bench.agree(2);
     bench.begin(n(2), 2, key, if_there(Hold::Shared));
+    bench.settle();
+    assert_eq!(bench.ended.remove(&OpId(2)), Some(Err(OpError::Absent)));
+    assert!(bench.is_quiet());
+}
+
+#[test]
+fn what_a_leaver_could_not_make_is_not_lost_with_it() {
+    let (mut bench, key) = (Bench::agreed(2), object(false, 1));
+    (bench.leaving, bench.made) = (Some(n(2)), LinkerReply::Failed(5));
+    bench.agree(2);
+    bench.begin(n(2), 1, key, hold(Hold::Exclusive));
+    let may_go = |bench: &Bench| bench.nodes[&n(2)].0.is_drained() && bench.nodes[&n(2)].0.is_quiet();
+    while !may_go(&bench) {
+        bench.deliver_next();
+    }
+    assert_eq!(bench.ended.remove(&OpId(1)), Some(Err(OpError::Device(5))));
+    bench.dies(n(2));
+    bench.agree(3);
+    bench.begin(n(1), 2, key, if_there(Hold::Shared));
     bench.settle();
     assert_eq!(bench.ended.remove(&OpId(2)), Some(Err(OpError::Absent)));
     assert!(bench.is_quiet());
