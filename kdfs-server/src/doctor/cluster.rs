@@ -15,7 +15,7 @@ use nix::sys::socket::{
 };
 use std::{
     io::{self, BufReader},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::{fd::AsRawFd, unix::net::UnixStream},
     path::{Path, PathBuf},
     time::Duration,
@@ -30,8 +30,12 @@ const ARENA: u64 = 256 << 20;
 /// Looks at what the cluster file says, and says what this machine is asked for.
 pub fn look(arguments: &Arguments) -> (Wanted, Vec<Finding>) {
     let file = arguments.config.clone().unwrap_or_else(|| paths::CLUSTER_FILE.into());
-    let loaded = (arguments.config.is_some() || file.exists()).then(|| Cluster::load(&file));
-    let mut findings = vec![judge_file(&file, loaded.as_ref())];
+    let named = arguments.config.is_some();
+    let loaded = (arguments.address.is_none() && (named || file.exists())).then(|| Cluster::load(&file));
+    let mut findings = match arguments.address {
+        Some(address) => vec![judge_address(address, &try_to_bind((address, 0).into()))],
+        None => vec![judge_file(&file, loaded.as_ref())],
+    };
     let cluster = loaded.and_then(Result::ok);
     let mut here = Vec::new();
     if let Some(cluster) = &cluster {
@@ -55,7 +59,7 @@ fn wanted(arguments: &Arguments, cluster: Option<&Cluster>, here: &[Member]) -> 
     let mut nodes: Vec<_> = here.iter().map(node).collect();
     if nodes.is_empty() {
         let rdma = chosen(arguments, cluster.map_or_else(Rdma::default, |cluster| cluster.rdma.clone()));
-        nodes.push(WantedNode { id: arguments.node, address: None, rdma });
+        nodes.push(WantedNode { id: arguments.node, address: arguments.address, rdma });
     }
     Wanted {
         fabric: arguments.fabric.or(cluster.map(|cluster| cluster.fabric)).unwrap_or_default(),
@@ -89,6 +93,17 @@ fn judge_file(file: &Path, loaded: Option<&Result<Cluster, ClusterError>>) -> Fi
                 format!("{}: nodes {}, fabric {}", file.display(), cluster.nodes.len(), cluster.fabric);
             Finding::ok(NAME, found)
         }
+    }
+}
+
+fn judge_address(address: IpAddr, bound: &io::Result<()>) -> Finding {
+    match bound {
+        Ok(()) => Finding::ok("address", format!("{address} is this machine's")),
+        Err(error) => Finding::problem(
+            "address",
+            format!("{address} cannot be used here: {error}"),
+            "give the network interface that address (ip address add), or say another",
+        ),
     }
 }
 
@@ -272,6 +287,16 @@ mod tests {
         assert!(matches!(places[0], Place::Taken(..)), "{places:?}");
         assert!(matches!(places[1], Place::Free(..)), "{places:?}");
         assert!(matches!(places[2], Place::Elsewhere(..)), "{places:?}");
+    }
+
+    #[test]
+    fn an_address_that_is_said_is_tried() {
+        let judge = |text: &str| {
+            let address: IpAddr = text.parse().unwrap();
+            judge_address(address, &try_to_bind((address, 0).into())).state
+        };
+        assert_eq!(judge("127.0.0.9"), State::Ok);
+        assert_eq!(judge("198.51.100.9"), State::Problem);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use kddm_cluster::Fabric;
 use kddm_object::NodeId;
 use std::{
     io::{self, Write},
+    net::IpAddr,
     path::PathBuf,
     process::ExitCode,
 };
@@ -34,6 +35,9 @@ pub struct Arguments {
     /// Which node this is. Not given: those whose addresses are this machine's.
     #[arg(long, value_name = "ID", value_parser = crate::node)]
     node: Option<NodeId>,
+    /// This machine's address, where no cluster file says it.
+    #[arg(long, value_name = "IP", conflicts_with = "config")]
+    address: Option<IpAddr>,
     /// Ask for this fabric, whatever the cluster file says: tcp or verbs.
     #[arg(long, value_name = "NAME")]
     fabric: Option<Fabric>,

@@ -181,10 +181,22 @@ impl Meeting {
 
 #[test]
 #[ignore = "needs an RDMA device"]
-fn a_message_that_is_none_ends_the_session() {
-    let mut meeting = Meeting::new(211);
-    meeting.post(&[77; 60], 0);
-    meeting.ends_for("of kind 77");
+fn messages_that_are_none_end_the_session() {
+    let mut good = Vec::new();
+    crate::wire::encode(&message(1), &mut good);
+    let kind = |kind| [&[kind], &good[1..]].concat();
+    let behind = |bytes: &[u8]| [&good[..], bytes].concat();
+    let cases = [
+        (vec![77; 60], "wrong length"),
+        (kind(77), "kind 77 is not known"),
+        (behind(&good[..good.len() - 1]), "wrong length"),
+        (behind(&[0]), "wrong length"),
+    ];
+    for (network, (bytes, part)) in (230..).zip(cases) {
+        let mut meeting = Meeting::new(network);
+        meeting.post(&bytes, 0);
+        meeting.ends_for(part);
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use anyhow::Result;
 use clap::Args;
 use kddm_cluster::Fabric;
 use kdfs_client::programs;
-use std::process::Command;
+use std::{net::IpAddr, process::Command};
 
 /// What of this machine stands in the way of a node, and what to do about it.
 ///
@@ -23,6 +23,9 @@ pub struct Arguments {
     /// Which node this machine is. Not given: those whose addresses are this machine's.
     #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u8).range(1..=254))]
     node: Option<u8>,
+    /// This machine's address, where no cluster file says it.
+    #[arg(long, value_name = "IP", conflicts_with_all = ["dir", "config"])]
+    address: Option<IpAddr>,
     /// Ask for this fabric, whatever the cluster file says: tcp or verbs.
     #[arg(long, value_name = "NAME")]
     fabric: Option<Fabric>,
@@ -42,10 +45,10 @@ pub struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  kddm doctor                                   an installed node, as /etc/kdfs/cluster.toml has it
-  kddm doctor --dir /tmp/try                    the nodes of a playground
-  kddm doctor --fabric verbs                    could this machine use RDMA? What is missing?
-  kddm doctor --fabric verbs --gid-index 3      … with this GID
+  kddm doctor                                      an installed node, as /etc/kdfs/cluster.toml has it
+  kddm doctor --dir /tmp/try                       the nodes of a playground
+  kddm doctor --fabric verbs                       could this machine use RDMA? What is missing?
+  kddm doctor --fabric verbs --address 10.0.0.1    … at this address: which GID is it?
   kddm doctor --json | jq '.[] | select(.state == \"problem\")'
 
 Exit codes: 0 nothing stands in the way of the fabric that is asked for; 1 something does; 2 wrong usage.";
@@ -58,6 +61,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         value.map(|value| command.arg(option).arg(value));
     };
     give("--node", arguments.node.map(|node| node.to_string()));
+    give("--address", arguments.address.map(|address| address.to_string()));
     give("--fabric", arguments.fabric.map(|fabric| fabric.to_string()));
     give("--device", arguments.device.clone());
     give("--device-port", arguments.device_port.map(|port| port.to_string()));
