@@ -203,9 +203,8 @@ impl Outbox {
     /// # Errors
     /// That cannot be.
     pub(super) fn set_taken(&mut self, taken: u32) -> Result<(), String> {
-        let sent = self.next.wrapping_sub(self.taken);
-        if taken.wrapping_sub(self.taken) > sent {
-            return Err(format!("it says that it took parcel {taken}, of {} that were sent", self.next));
+        if taken.wrapping_sub(self.taken) > self.unanswered() {
+            return Err(format!("it says that it took parcel {taken}, of {} that were sent", self.posted));
         }
         self.taken = taken;
         Ok(())

@@ -238,16 +238,20 @@ impl Verbs {
     fn received(&mut self, completion: Completion) {
         // Of a queue pair that has gone: the peer will send it again.
         if let Some(&node) = self.hardware.numbers.get(&completion.queue_pair)
-            && let Outcome::Received { length, immediate } = completion.outcome
             && let Some(link) = &mut self.links[usize::from(node.get())]
         {
-            let mut parcel = std::mem::take(&mut self.parcel);
-            parcel.resize((length as usize).min(PLACE_BYTES), 0);
-            self.hardware.receives.read(completion.work, &mut parcel);
-            if let Err(reason) = link.take(&parcel, immediate, &mut self.hardware) {
-                self.tcp.fault(node, reason);
+            if let Outcome::Received { length, immediate } = completion.outcome {
+                let mut parcel = std::mem::take(&mut self.parcel);
+                parcel.resize((length as usize).min(PLACE_BYTES), 0);
+                self.hardware.receives.read(completion.work, &mut parcel);
+                if let Err(reason) = link.take(&parcel, immediate, &mut self.hardware) {
+                    self.tcp.fault(node, reason);
+                }
+                self.parcel = parcel;
+            } else {
+                let why = format!("what came could not be received: {}", completion.outcome.text());
+                link.fail(&why, &mut self.hardware, &mut self.tcp);
             }
-            self.parcel = parcel;
             self.flush_later(node);
         }
         if let Err(error) = self.hardware.receives.post(completion.work) {
