@@ -6,7 +6,8 @@
 //!
 //! Not everything under way is tried. A hold that begins early only keeps others out: its put begins after it has ended, so that
 //! nothing which needs the object free or changed can come between, and beginning at its end is as good. That is not so where it
-//! makes the object, nor just before a crash that changes the object under it.
+//! makes the object, nor just before a crash that changes the object under it. A whole hold that only looks takes effect as soon as it
+//! can: nothing comes of it, and later it may be too late.
 
 use crate::history::{Operation, Part};
 use crate::object::{Action, Content, Mode, Past, State};
@@ -122,10 +123,16 @@ pub(crate) fn check(part: &Part) -> Result<usize, Stuck> {
 /// What an action may see.
 fn seen_by(action: Action) -> SmallVec<[Content; 4]> {
     match action {
-        Action::Acquire(_, _, 0) | Action::FoundNothing | Action::FoundNoBytes | Action::FoundLost => {
+        Action::Acquire(_, _, 0)
+        | Action::Hold(_, 0, _)
+        | Action::FoundNothing
+        | Action::FoundNoBytes
+        | Action::FoundLost => {
             smallvec![Content::Untouched, Content::Value(0), Content::Lost, Content::Unknown]
         }
-        Action::Acquire(_, _, saw) => smallvec![Content::Value(saw), Content::Unknown],
+        Action::Acquire(_, _, saw) | Action::Hold(_, saw, _) => {
+            smallvec![Content::Value(saw), Content::Unknown]
+        }
         _ => SmallVec::new(),
     }
 }
@@ -154,11 +161,15 @@ impl Search<'_> {
         let action = self.action(operation);
         if let Action::Nothing | Action::Put(..) = action {
             // Nothing keeps it back, and nothing has to come before it that cannot come after.
+            let before = std::mem::take(&mut self.possible);
             let after = |from: Configuration| match from.has(operation) {
                 true => from.without(operation),
-                false => Configuration { state: from.state.put(action, self.crashes), done: from.done },
+                false => {
+                    let Configuration { state, done } = self.having_looked(&from);
+                    Configuration { state: state.put(action, self.crashes), done }
+                }
             };
-            let possible = self.possible.drain(..).map(after).collect();
+            let possible = before.into_iter().map(after).collect();
             self.possible = self.least_spent(possible);
             return Ok(());
         }
@@ -188,7 +199,21 @@ impl Search<'_> {
         Ok(())
     }
 
+    /// With what only looks, and can now.
+    fn having_looked(&self, from: &Configuration) -> Configuration {
+        let mut looked = from.clone();
+        let pending = self.pending.iter().filter(|&&other| self.action(other).only_looks(&from.state));
+        looked.done.extend(pending.copied().filter(|&other| !from.has(other)));
+        looked.done.sort_unstable();
+        looked
+    }
+
     fn next(&self, from: &Configuration, wanted: u32) -> Vec<Configuration> {
+        let looked = self.having_looked(from);
+        if looked.has(wanted) {
+            return vec![looked];
+        }
+        let from = &looked;
         let mut next = Vec::new();
         // Of those that do the same, the one that ends first may as well be the first to take effect.
         let mut first: SmallVec<[u32; 8]> = SmallVec::new();
