@@ -1,7 +1,12 @@
-//! kDFS in each guest.
+//! kDFS between two guests, with its real servers and mounts: a tree goes in here and comes out there, both change files in turn, a
+//! server is killed and comes back, and at last guest 1 goes off while guest 0 reads its files.
 
-use crate::Place;
-use anyhow::Result;
+mod guest;
+mod steps;
+
+use crate::{Meeting, Place};
+use anyhow::{Result, ensure};
+use guest::Guest;
 use std::path::PathBuf;
 
 /// What is done.
@@ -15,10 +20,20 @@ pub struct Options {
     pub seed: u64,
 }
 
-/// Runs this guest's part.
+/// Where the guests talk beside kDFS.
+const PORT: u16 = 5500;
+
+/// Runs this guest's part. In guest 1 it does not return: the guest goes off.
 ///
 /// # Errors
 /// Something is not as it should be.
-pub fn run(_place: &Place, _options: &Options) -> Result<()> {
-    Ok(())
+pub fn run(place: &Place, options: &Options) -> Result<()> {
+    ensure!(place.count() == 2, "this takes two guests");
+    let mut meeting = Meeting::join(place, PORT)?;
+    let guest = Guest::set_up(place, &mut meeting)?;
+    let result = steps::all(&guest, &mut meeting, options);
+    if result.is_err() {
+        guest.print_log();
+    }
+    result
 }
