@@ -81,6 +81,8 @@ impl Configuration {
 struct Search<'a> {
     operations: &'a [Operation],
     crashes: bool,
+    /// Of each value that is written once: who sees it.
+    viewers: FxHashMap<u64, Vec<u32>>,
     /// When a content is seen for the last time: a crash to what nobody sees any more explains nothing.
     seen_last: FxHashMap<Content, u64>,
     /// Of these, those that count now; `None`: all.
@@ -105,10 +107,10 @@ pub(crate) fn check(part: &Part) -> Result<usize, Stuck> {
     }
     events.sort_unstable();
     let first = Configuration { state: State::new(part.first), done: Done::new() };
-    let seen_last = seen_last(operations);
+    let (viewers, seen_last) = (viewers(part, crashes), seen_last(operations));
     let (pending, possible) = (Vec::new(), vec![first]);
     let mut search =
-        Search { operations, crashes, seen_last, targets: None, now: 0, pending, possible, tried: 0 };
+        Search { operations, crashes, viewers, seen_last, targets: None, now: 0, pending, possible, tried: 0 };
     for (now, operation, ends) in events {
         search.now = now;
         match (ends, operations[operation as usize].certain) {
@@ -135,6 +137,31 @@ fn seen_by(action: Action) -> SmallVec<[Content; 4]> {
         }
         _ => SmallVec::new(),
     }
+}
+
+/// What is written once and can never come back is over when the object holds something else. Who has not seen it by then never will:
+/// there is no use in going on.
+fn viewers(part: &Part, crashes: bool) -> FxHashMap<u64, Vec<u32>> {
+    let mut viewers: FxHashMap<u64, Vec<u32>> = FxHashMap::default();
+    let comes_back = |action| matches!(action, Action::Stray(_) | Action::Doubt);
+    let operations = &part.operations;
+    if crashes || part.first == Content::Unknown || operations.iter().any(|other| comes_back(other.action)) {
+        return viewers;
+    }
+    let mut writers: FxHashMap<u64, u32> = FxHashMap::default();
+    for (place, operation) in (0..).zip(operations).filter(|(_, operation)| operation.certain) {
+        match operation.action {
+            Action::Acquire(_, _, saw) => viewers.entry(saw).or_default().push(place),
+            Action::Hold(_, saw, wrote) => {
+                viewers.entry(saw).or_default().push(place);
+                wrote.into_iter().for_each(|value| *writers.entry(value).or_default() += 1);
+            }
+            Action::Put(_, Some(value)) => *writers.entry(value).or_default() += 1,
+            _ => {}
+        }
+    }
+    viewers.retain(|value, _| *value != 0 && writers.get(value) == Some(&1));
+    viewers
 }
 
 /// Whether `part` is `whole`, some left out.
@@ -246,7 +273,20 @@ impl Search<'_> {
             Action::Loss => from.state.losses(wanted),
             action => from.state.after(action, self.crashes),
         };
-        next.extend(states.into_iter().map(|state| from.with(operation, state)));
+        let states = states.into_iter().filter(|state| !self.is_hopeless(from, operation, state));
+        next.extend(states.map(|state| from.with(operation, state)));
+    }
+
+    /// Whether somebody would have to see what is over then.
+    fn is_hopeless(&self, from: &Configuration, operation: u32, to: &State) -> bool {
+        let Content::Value(over) = from.state.content else { return false };
+        let Some(viewers) = self.viewers.get(&over).filter(|_| to.content != from.state.content) else {
+            return false;
+        };
+        let has_seen = |&other: &u32| {
+            other == operation || from.has(other) || self.operations[other as usize].ended < self.now
+        };
+        !viewers.iter().all(has_seen)
     }
 
     /// What a crash may have to lead to now: what somebody under way sees. All else it may lead to later, when somebody sees it; but

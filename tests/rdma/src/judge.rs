@@ -18,6 +18,8 @@ pub struct Verdict {
     pub states: usize,
     /// Holds that certainly lasted for some time.
     pub certain: usize,
+    /// How long the longest operation waited to be granted.
+    pub longest: Duration,
     /// Of operations of other nodes than the first, how much the interval was widened: the median, and the most.
     pub widened: [Duration; 2],
 }
@@ -38,14 +40,16 @@ pub fn judge(logs: &[Log], clocks: &[Clock]) -> Result<Verdict, String> {
             .flat_map(|((log, clock), node)| log.entries.iter().map(move |entry| (entry, clock, node)))
     };
     let mut verdict = Verdict { operations: all().count(), ..Verdict::default() };
+    let waited = all().map(|(entry, ..)| entry.times[1] - entry.times[0]).max().unwrap_or_default();
+    verdict.longest = Duration::from_nanos(waited.unsigned_abs());
     let others = all().filter(|(.., node)| *node > 1);
     let mut errors: Vec<Duration> = others.map(|(entry, clock, _)| clock.error(entry.times[3])).collect();
     errors.sort_unstable();
     if let Some(most) = errors.last() {
         verdict.widened = [errors[errors.len() / 2], *most];
     }
-    verdict.certain = keep_others_out(all())?;
     verdict.states = have_an_order(all())?;
+    verdict.certain = keep_others_out(all())?;
     Ok(verdict)
 }
 
@@ -134,7 +138,7 @@ mod tests {
         let wrote = |saw, value, at| entry(What::Grabbed(saw, Some(value)), [at, at + 1, at + 2, at + 3]);
         let got = |saw, at| entry(What::Got(saw), [at, at + 1, at + 5, at + 6]);
         assert!(judged([vec![wrote(0, 5, 0), got(6, 20)], vec![wrote(5, 6, 10)]]));
-        assert!(judged([vec![wrote(0, 5, 0), wrote(5, 6, 10)], vec![got(5, 8)]]), "it may have been before");
+        assert!(judged([vec![wrote(0, 5, 0), wrote(5, 6, 10)], vec![entry(What::Got(5), [8, 11, 11, 12])]]), "it may have been before");
         assert!(!judged([vec![wrote(0, 5, 0)], vec![got(0, 10)]]), "stale");
         assert!(!judged([vec![wrote(0, 5, 0)], vec![wrote(0, 6, 10), got(6, 20)]]), "an update is lost");
         let long = |saw, at| entry(What::Grabbed(saw, None), [at, at + 1, at + 9, at + 10]);

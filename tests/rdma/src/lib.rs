@@ -14,6 +14,7 @@ pub mod load;
 mod meeting;
 pub mod nodes;
 mod place;
+pub mod ports;
 pub mod run;
 pub mod serve;
 pub mod values;

@@ -10,6 +10,7 @@ use futures_lite::future::block_on;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Instant;
 
 /// How a load is run.
 #[derive(Clone, Debug)]
@@ -140,7 +141,9 @@ fn said(options: &Options, works: &[Work], clocks: &[Clock]) -> Result<()> {
     let logs: Vec<Log> = works.iter().map(|work| work.log.clone()).collect();
     let sum = |of: fn(&Work) -> u64| works.iter().map(of).sum::<u64>();
     let (lost, broken, not_ready) = (sum(|w| w.lost), sum(|w| w.broken), sum(|w| w.not_ready));
+    let begin = Instant::now();
     let verdict = judge(&logs, clocks);
+    let judging = begin.elapsed();
     let kind = match (options.unsound, options.break_every) {
         (true, _) => "invalidations left out",
         (_, Some(_)) => "queue pairs broken",
@@ -161,11 +164,11 @@ fn said(options: &Options, works: &[Work], clocks: &[Clock]) -> Result<()> {
         println!("{figures}: seen, as it must be:\n{}", seen.lines().take(3).collect::<Vec<_>>().join("\n"));
         return Ok(());
     }
-    let Verdict { operations, states, certain, widened } =
+    let Verdict { operations, states, certain, longest, widened } =
         verdict.map_err(|what| anyhow!("{figures}: {what}"))?;
     println!(
-        "{figures}; {operations} operations explained ({states} states tried), {certain} holds certainly apart; clocks known to {:?}, \
-         at worst {:?}",
+        "{figures}; {operations} operations explained ({states} states tried, {judging:.1?}), the longest waited {longest:.1?}, \
+         {certain} holds certainly apart; clocks known to {:.1?}, at worst {:.1?}",
         widened[0], widened[1]
     );
     ensure!(lost == 0, "{lost} peers were lost");
