@@ -11,7 +11,7 @@ pub mod demo;
 pub mod fs_latency;
 pub mod idle;
 pub mod interrupt;
-pub mod object_latency;
+pub mod latency;
 pub mod pages;
 pub mod playground;
 pub mod plot;

@@ -4,8 +4,8 @@
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 use kddm_bench::{
-    allocations::Counting, alternate, core_speed, demo, fs_latency, interrupt, object_latency, playground,
-    random, report::Report, tree,
+    allocations::Counting, alternate, core_speed, demo, fs_latency, interrupt, latency, playground, random,
+    report::Report, tree,
 };
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -91,11 +91,29 @@ enum Command {
         #[arg(long, default_value_t = 2000)]
         count: u32,
     },
-    /// Latencies of get, grab and put beside a lock and a ping-pong; writes target/report/object-latency.json
-    ObjectLatency {
-        /// Misses of each kind
-        #[arg(long, default_value_t = 2000)]
-        count: u32,
+    /// Latencies of get, grab and remove between nodes beside their floors, all nodes on this host; writes
+    /// target/report/latency.json and pictures
+    Latency {
+        /// How many nodes, each a process, from 127.0.0.1 on; the original's matrix takes 4
+        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=8))]
+        nodes: latency::Rank,
+        #[command(flatten)]
+        options: latency::Options,
+    },
+    /// One node of the same, for several hosts: start it on each, with the same addresses. Rank 0 conducts and reports; its
+    /// --count, --quick and --spin are those of all
+    LatencyNode {
+        /// This node's place in the list of addresses, from 0
+        #[arg(long)]
+        rank: latency::Rank,
+        /// Where the nodes are, in the same order everywhere: IP or IP:PORT [default port: 5340; rank 0 also uses the next]
+        #[arg(long, value_delimiter = ',', required = true)]
+        addresses: Vec<latency::Address>,
+        /// Keep to one processor, by rank: for nodes that share a host, so that both sides of a ratio are placed alike
+        #[arg(long)]
+        pin: bool,
+        #[command(flatten)]
+        options: latency::Options,
     },
     /// Messages a second of the protocol's core alone, on one thread; writes target/report/core-speed.json
     CoreSpeed {
@@ -109,9 +127,6 @@ enum Command {
         #[arg(long, default_value = "", hide_default_value = true)]
         case: String,
     },
-    /// The other process of the ping-pong
-    #[command(hide = true)]
-    Pong,
 }
 
 fn main() -> ExitCode {
@@ -145,17 +160,15 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Tree { a, b, files, source } => tree_once([a, b], files, source),
         Command::FsLatency { mounts, native, fabric, count } => measure_calls(mounts, native, fabric, count),
-        Command::ObjectLatency { count } => {
-            let mut report = Report::new(Some("loopback"));
-            report.cases = object_latency::run(object_latency::Options { hit_blocks: 101, misses: count })?;
-            publish(&report, "object-latency")
+        Command::Latency { nodes, options } => latency::run(nodes, &options),
+        Command::LatencyNode { rank, addresses, pin, options } => {
+            latency::run_node(rank, &addresses, pin, &options)
         }
         Command::CoreSpeed { rounds, objects, case } => {
             let mut report = Report::new(None);
             report.cases = core_speed::run(core_speed::Options { rounds, objects, case })?;
             publish(&report, "core-speed")
         }
-        Command::Pong => object_latency::serve(),
     }
 }
 

@@ -2,6 +2,10 @@
 //!
 //! The font is built in (DejaVu Sans), so that a machine without fonts draws them too.
 
+mod rows;
+
+pub use rows::{Mark, Row, Rows};
+
 use crate::report;
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
@@ -129,22 +133,48 @@ fn step_of(most: f64) -> f64 {
     step * power
 }
 
-impl Plot {
-    /// Draws both files; where they are.
+/// Something that can be drawn on anything.
+pub trait Picture {
+    /// Pixels, to the right and down.
+    fn size(&self) -> (u32, u32);
+
+    /// Draws it.
+    ///
+    /// # Errors
+    /// What is drawn on fails.
+    fn draw<D: DrawingBackend>(
+        &self,
+        area: &DrawingArea<D, Shift>,
+    ) -> Result<(), DrawingAreaErrorKind<D::ErrorType>>;
+
+    /// Draws both files in `target/report`; where they are.
     ///
     /// # Errors
     /// If there is nothing to draw, or a file cannot be written.
-    pub fn write(&self, name: &str) -> Result<[PathBuf; 2]> {
+    fn write(&self, name: &str) -> Result<[PathBuf; 2]> {
+        self.write_in(&report::directory()?, name)
+    }
+
+    /// The same in another directory.
+    ///
+    /// # Errors
+    /// As [`Picture::write`].
+    fn write_in(&self, directory: &Path, name: &str) -> Result<[PathBuf; 2]> {
         register_font(FONT, FontStyle::Normal, dejavu::sans::regular())
             .map_err(|_| anyhow!("BUG: the font that is built in is none"))?;
-        let directory = report::directory()?;
         let [svg, png] = ["svg", "png"].map(|kind| directory.join(format!("{name}.{kind}")));
         let failed = |path: &Path, why: String| anyhow!("drawing {}: {why}", path.display());
-        let drawn = self.draw(&SVGBackend::new(&svg, SIZE).into_drawing_area());
+        let drawn = self.draw(&SVGBackend::new(&svg, self.size()).into_drawing_area());
         drawn.map_err(|error| failed(&svg, error.to_string()))?;
-        let drawn = self.draw(&BitMapBackend::new(&png, SIZE).into_drawing_area());
+        let drawn = self.draw(&BitMapBackend::new(&png, self.size()).into_drawing_area());
         drawn.map_err(|error| failed(&png, error.to_string()))?;
         Ok([svg, png])
+    }
+}
+
+impl Picture for Plot {
+    fn size(&self) -> (u32, u32) {
+        SIZE
     }
 
     fn draw<D: DrawingBackend>(

@@ -26,6 +26,9 @@ pub struct Report {
     pub device: Option<String>,
     /// The rows.
     pub cases: Vec<Case>,
+    /// What could not be measured here, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 impl Report {
@@ -39,15 +42,23 @@ impl Report {
                 .unwrap_or_default(),
             device: device.map(str::to_owned),
             cases: Vec::new(),
+            left_out: Vec::new(),
         }
     }
 
-    /// Writes `target/report/NAME.json` below `directory` and says where it is.
+    /// Writes `target/report/NAME.json` and says where it is.
     ///
     /// # Errors
     /// If the file cannot be written.
     pub fn write(&self, name: &str) -> Result<PathBuf> {
-        let directory = directory()?;
+        self.write_in(&directory()?, name)
+    }
+
+    /// Writes `NAME.json` in `directory`.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write_in(&self, directory: &Path, name: &str) -> Result<PathBuf> {
         let path = directory.join(format!("{name}.json"));
         let text = serde_json::to_string_pretty(self)?;
         std::fs::write(&path, text + "\n").with_context(|| format!("writing {}", path.display()))?;

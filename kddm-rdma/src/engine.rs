@@ -52,6 +52,8 @@ pub(crate) struct Engine {
     inputs: VecDeque<Input>,
     effects: Vec<Effect>,
     events: Vec<Event>,
+    /// By who holds the lock.
+    polled: bool,
     after: Afterwards,
     told: VecDeque<Told>,
     up: NodeSet,
@@ -80,6 +82,7 @@ impl Engine {
             inputs: VecDeque::new(),
             effects: Vec::new(),
             events: Vec::new(),
+            polled: false,
             after: Afterwards::new(),
             told: VecDeque::new(),
             up: NodeSet::EMPTY,
@@ -94,9 +97,13 @@ impl Engine {
         }
     }
 
-    /// Before the lock is given back: everything to the network, and out with what others have to do.
+    /// Before the lock is given back: what was queued to the network, and out with what others have to do.
     pub(crate) fn leave(&mut self, node: &Inner) -> Afterwards {
-        self.transport.flush();
+        // The node's own thread flushes the rest before it sleeps; who comes by goes away.
+        match mem::take(&mut self.polled) {
+            true => self.transport.flush_urgent(),
+            false => self.transport.flush(),
+        }
         if !self.told.is_empty() {
             self.after.push(After::Tell);
         }
@@ -158,6 +165,7 @@ impl Engine {
 
     /// Looks once at the network; true if something had happened.
     pub(crate) fn poll_transport(&mut self, node: &Inner) -> bool {
+        self.polled = true;
         let mut events = mem::take(&mut self.events);
         self.transport.poll(&mut events);
         let any = !events.is_empty();
@@ -292,6 +300,7 @@ impl Engine {
 
     fn carry_out(&mut self, node: &Inner, effect: Effect) {
         match effect {
+            Effect::Send(to, message) if message.can_wait() => self.transport.send_lazily(to, &message),
             Effect::Send(to, message) => self.transport.send(to, &message),
             Effect::Read { token, source, landing, length } => {
                 self.transport.read(token, source, landing, length);

@@ -2,7 +2,7 @@
 //! says so, and tells how it ended.
 
 use crate::job::{self, Job};
-use crate::port::{GO, Message};
+use crate::port::{GO, Message, Stream};
 use anyhow::{Context, Result, ensure};
 use nix::mount::{MsFlags, mount};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -153,12 +153,13 @@ fn run(job: &Job, gid: usize, told: &Told) -> Result<u8> {
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
-            told.tell(&Message::Err(format!("soft-roce: {program}: {error}\n").into_bytes()))?;
+            let words = format!("soft-roce: {program}: {error}\n");
+            told.tell(&Message::Output(Stream::Err, words.into_bytes()))?;
             return Ok(if error.kind() == ErrorKind::NotFound { 127 } else { 126 });
         }
     };
-    let out = child.stdout.take().map(|pipe| pass_on(pipe, told, Message::Out));
-    let err = child.stderr.take().map(|pipe| pass_on(pipe, told, Message::Err));
+    let out = child.stdout.take().map(|pipe| pass_on(pipe, told, Stream::Out));
+    let err = child.stderr.take().map(|pipe| pass_on(pipe, told, Stream::Err));
     let first = i32::try_from(child.id()).context("a process id")?;
     // Process 1 also buries what others left behind.
     let code = loop {
@@ -176,18 +177,14 @@ fn run(job: &Job, gid: usize, told: &Told) -> Result<u8> {
     Ok(code)
 }
 
-fn pass_on(
-    mut pipe: impl Read + Send + 'static,
-    told: &Told,
-    message: fn(Vec<u8>) -> Message,
-) -> JoinHandle<Result<()>> {
+fn pass_on(mut pipe: impl Read + Send + 'static, told: &Told, stream: Stream) -> JoinHandle<Result<()>> {
     let told = told.clone();
     std::thread::spawn(move || {
         let mut buffer = vec![0; 65536];
         loop {
             match pipe.read(&mut buffer)? {
                 0 => return Ok(()),
-                length => told.tell(&message(buffer[..length].to_vec()))?,
+                length => told.tell(&Message::Output(stream, buffer[..length].to_vec()))?,
             }
         }
     })

@@ -1,6 +1,7 @@
 //! The guests' kernel: Debian's own package, fetched by apt-get and unpacked beside the built programs, never installed.
 
 use crate::programs::{find, said};
+use crate::report::say;
 use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{Flock, FlockArg};
 use std::fs;
@@ -109,7 +110,7 @@ fn download(folder: &Path) -> Result<String> {
     let mut names = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
     let package = names.find(|name| name.starts_with("linux-image-"));
     let package = package.with_context(|| format!("apt knows no {META_PACKAGE}; it is Debian's"))?;
-    eprintln!("soft-roce: fetching {package}");
+    say(&format!("soft-roce: fetching {package}"));
     said(Command::new("apt-get").args(["-qq", "download", package]).current_dir(folder))?;
     let files = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
     let deb = files.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "deb"));

@@ -19,6 +19,7 @@ mod supervise;
 mod wire;
 
 use clap::Parser;
+use report::say;
 use std::process::ExitCode;
 
 /// The guests could not be booted.
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
     match on_the_host() {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("soft-roce: {error:#}");
+            say(&format!("soft-roce: {error:#}"));
             ExitCode::from(NOT_BOOTED)
         }
     }

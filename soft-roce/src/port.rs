@@ -8,15 +8,22 @@ const LIMIT: u32 = 1 << 20;
 /// The one thing that the host says: all guests are ready, run the command.
 pub const GO: u8 = b'G';
 
+/// Where a command writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stream {
+    /// Its standard output.
+    Out,
+    /// Its standard error.
+    Err,
+}
+
 /// What a guest says.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Message {
     /// The device is there.
     Ready,
-    /// The command wrote this to its standard output.
-    Out(Vec<u8>),
-    /// The command wrote this to its standard error.
-    Err(Vec<u8>),
+    /// The command wrote this.
+    Output(Stream, Vec<u8>),
     /// The command ended, and all that it left running.
     Exit(u8),
     /// The guest is not as it should be.
@@ -31,8 +38,8 @@ impl Message {
     pub fn write(&self, port: &mut impl Write) -> io::Result<()> {
         let (kind, bytes): (u8, &[u8]) = match self {
             Message::Ready => (0, &[]),
-            Message::Out(bytes) => (1, bytes),
-            Message::Err(bytes) => (2, bytes),
+            Message::Output(Stream::Out, bytes) => (1, bytes),
+            Message::Output(Stream::Err, bytes) => (2, bytes),
             Message::Exit(code) => (3, std::slice::from_ref(code)),
             Message::Failed(reason) => (4, reason.as_bytes()),
         };
@@ -63,8 +70,8 @@ impl Message {
         port.read_exact(&mut bytes)?;
         Ok(Some(match (kind[0], bytes.as_slice()) {
             (0, []) => Message::Ready,
-            (1, _) => Message::Out(bytes),
-            (2, _) => Message::Err(bytes),
+            (1, _) => Message::Output(Stream::Out, bytes),
+            (2, _) => Message::Output(Stream::Err, bytes),
             (3, [code]) => Message::Exit(*code),
             (4, _) => Message::Failed(String::from_utf8_lossy(&bytes).into_owned()),
             _ => return Err(invalid("a kind that no frame has")),
@@ -84,8 +91,8 @@ mod tests {
     fn frames_come_back_as_they_went() {
         let messages = [
             Message::Ready,
-            Message::Out(b"a\xff".to_vec()),
-            Message::Err(Vec::new()),
+            Message::Output(Stream::Out, b"a\xff".to_vec()),
+            Message::Output(Stream::Err, Vec::new()),
             Message::Exit(255),
             Message::Failed("no".into()),
         ];

@@ -1,16 +1,8 @@
 //! What a person sees: the guests' lines, each after the guest's number.
 
+use crate::port::Stream;
 use std::collections::HashMap;
-use std::io::Write;
-
-/// Where a line goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Stream {
-    /// Standard output.
-    Out,
-    /// Standard error.
-    Err,
-}
+use std::io::{self, Write};
 
 /// Cuts what guests write into lines and prints them.
 #[derive(Debug, Default)]
@@ -20,14 +12,18 @@ pub struct Report {
 
 impl Report {
     /// More of what guest `rank` writes.
-    pub fn output(&mut self, rank: u8, stream: Stream, bytes: &[u8]) {
+    ///
+    /// # Errors
+    /// If nobody reads it any more, as when `head` has seen enough.
+    pub fn output(&mut self, rank: u8, stream: Stream, bytes: &[u8]) -> io::Result<()> {
         let begun = self.begun.entry((rank, stream)).or_default();
-        begun.extend(bytes);
-        let whole = begun.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let lines: Vec<u8> = begun.drain(..whole).collect();
-        for line in lines.split_inclusive(|byte| *byte == b'\n') {
-            print(rank, stream, line);
-        }
+        let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') else {
+            begun.extend(bytes);
+            return Ok(());
+        };
+        begun.extend(&bytes[..=end]);
+        let lines = std::mem::replace(begun, bytes[end + 1..].to_vec());
+        print(rank, stream, &lines)
     }
 
     /// Guest `rank` writes no more: what it left without an end of line is a line too.
@@ -35,22 +31,30 @@ impl Report {
         for stream in [Stream::Out, Stream::Err] {
             if let Some(mut line) = self.begun.remove(&(rank, stream)).filter(|line| !line.is_empty()) {
                 line.push(b'\n');
-                print(rank, stream, &line);
+                // All is said; whether it was read changes nothing.
+                let _ = print(rank, stream, &line);
             }
         }
     }
 
     /// Something about guest `rank`.
     pub fn note(&self, rank: u8, words: &str) {
-        eprintln!("[{rank}] soft-roce: {words}");
+        say(&format!("[{rank}] soft-roce: {words}"));
     }
 }
 
-/// A reader that has gone away (as `head` does) is not this program's trouble: the guests go on.
-fn print(rank: u8, stream: Stream, line: &[u8]) {
-    let text = [format!("[{rank}] ").as_bytes(), line].concat();
-    let _ = match stream {
-        Stream::Out => std::io::stdout().write_all(&text).and_then(|()| std::io::stdout().flush()),
-        Stream::Err => std::io::stderr().write_all(&text),
-    };
+/// Says something to the person. One who has closed standard error does not want to hear it.
+pub fn say(words: &str) {
+    let _ = writeln!(io::stderr(), "{words}");
+}
+
+/// Prints whole lines at once.
+fn print(rank: u8, stream: Stream, lines: &[u8]) -> io::Result<()> {
+    let rank = format!("[{rank}] ");
+    let lines = lines.split_inclusive(|byte| *byte == b'\n');
+    let text: Vec<u8> = lines.flat_map(|line| [rank.as_bytes(), line].concat()).collect();
+    match stream {
+        Stream::Out => io::stdout().write_all(&text).and_then(|()| io::stdout().flush()),
+        Stream::Err => io::stderr().write_all(&text),
+    }
 }

@@ -9,9 +9,9 @@ use crate::options::Options;
 use crate::place::Place;
 use crate::port::{GO, Message};
 use crate::programs;
-use crate::report::{Report, Stream};
+use crate::report::{Report, say};
 use crate::wire;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use std::io::Write;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -21,6 +21,8 @@ const BOOT_LIMIT: Duration = Duration::from_secs(120);
 
 /// The time was up.
 const TIMED_OUT: u8 = 124;
+/// As the shell says it of a process that writes into a pipe that nobody reads.
+const UNHEARD: u8 = 141;
 /// As the shell says it of a process that was killed.
 const VANISHED: u8 = 137;
 
@@ -105,7 +107,11 @@ impl Guests<'_> {
                 ),
             }
         }
-        eprintln!("soft-roce: {} ready after {:.1} s", self.options.guests, begin.elapsed().as_secs_f32());
+        say(&format!(
+            "soft-roce: {} ready after {:.1} s",
+            self.options.guests,
+            begin.elapsed().as_secs_f32()
+        ));
         Ok(None)
     }
 
@@ -117,53 +123,48 @@ impl Guests<'_> {
         }
         let deadline = Instant::now() + Duration::from_secs(self.options.timeout);
         let mut running: Vec<u8> = (0..self.options.guests).collect();
-        let mut first = 0;
+        let mut codes = Vec::new();
         while !running.is_empty() {
-            let code = match self.next(deadline) {
-                Some(Event::Said(rank, Message::Out(bytes))) => {
-                    self.report.output(rank, Stream::Out, &bytes);
-                    continue;
+            match self.next(deadline) {
+                Some(Event::Said(rank, Message::Output(stream, bytes))) => {
+                    if self.report.output(rank, stream, &bytes).is_err() {
+                        return Ok(UNHEARD);
+                    }
                 }
-                Some(Event::Said(rank, Message::Err(bytes))) => {
-                    self.report.output(rank, Stream::Err, &bytes);
-                    continue;
-                }
-                // A guest whose command has ended stays up for the others, and says no more.
-                Some(Event::Said(rank, message)) if running.contains(&rank) => {
+                // Its machine stays up for the others.
+                Some(Event::Said(rank, Message::Exit(code))) => {
                     running.retain(|other| *other != rank);
-                    self.ended(rank, message)?
+                    codes.push(self.ended(rank, code));
+                }
+                Some(Event::Said(rank, message)) => {
+                    bail!("BUG: guest {rank} said {message:?} after its start")
                 }
                 Some(Event::Ended(rank, garbage)) if running.contains(&rank) => {
                     running.retain(|other| *other != rank);
-                    self.vanished(rank, garbage)
+                    codes.push(self.vanished(rank, garbage));
                 }
-                Some(Event::Said(..) | Event::Ended(..)) => continue,
+                Some(Event::Ended(..)) => {}
                 Some(Event::Signal(signal)) => return Ok(killed_by(signal)),
-                None => {
-                    for rank in running {
-                        self.report.end(rank);
-                        self.report
-                            .note(rank, &format!("still running after {} s: ended", self.options.timeout));
-                    }
-                    return Ok(TIMED_OUT);
-                }
-            };
-            first = if first == 0 { code } else { first };
+                None => return Ok(self.out_of_time(&running)),
+            }
         }
-        Ok(first)
+        Ok(codes.into_iter().find(|code| *code != 0).unwrap_or(0))
     }
 
-    fn ended(&mut self, rank: u8, message: Message) -> Result<u8> {
+    fn ended(&mut self, rank: u8, code: u8) -> u8 {
         self.report.end(rank);
-        match message {
-            Message::Exit(code) => {
-                if code != 0 {
-                    self.report.note(rank, &format!("ended with {code}"));
-                }
-                Ok(code)
-            }
-            message => Err(anyhow!("BUG: guest {rank} said {message:?} in place of an exit code")),
+        if code != 0 {
+            self.report.note(rank, &format!("ended with {code}"));
         }
+        code
+    }
+
+    fn out_of_time(&mut self, running: &[u8]) -> u8 {
+        for rank in running {
+            self.report.end(*rank);
+            self.report.note(*rank, &format!("still running after {} s: ended", self.options.timeout));
+        }
+        TIMED_OUT
     }
 
     fn vanished(&mut self, rank: u8, garbage: Option<String>) -> u8 {
@@ -193,6 +194,6 @@ impl Guests<'_> {
 }
 
 fn killed_by(signal: i32) -> u8 {
-    eprintln!("soft-roce: interrupted; the guests are ended");
+    say("soft-roce: interrupted; the guests are ended");
     u8::try_from(128 + signal).unwrap_or(u8::MAX)
 }

@@ -5,6 +5,7 @@
 //! loses frames, as on a real switch, and never stops the others.
 
 use crate::job;
+use crate::report::say;
 use anyhow::Result;
 use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token};
@@ -38,7 +39,7 @@ pub fn lay(guests: u8) -> Result<Vec<Socket>> {
     }
     std::thread::Builder::new().name("wire".into()).spawn(move || {
         if let Err(error) = switch(poll, plugs) {
-            eprintln!("soft-roce: the wire broke: {error}");
+            say(&format!("soft-roce: the wire broke: {error}"));
         }
     })?;
     Ok(ends)

@@ -92,6 +92,18 @@ fn the_time_ends_a_command_that_does_not() {
 }
 
 #[test]
+fn nobody_who_reads_ends_the_guests() {
+    let mut command = Command::new(PROGRAM);
+    command.args(["--guests", "1", "--", "yes"]).stdout(Stdio::piped());
+    let mut running = command.spawn().expect("starting it");
+    let mut line = String::new();
+    // The pipe's end goes away with the reader.
+    BufReader::new(running.stdout.take().expect("a pipe")).read_line(&mut line).expect("its output");
+    assert_eq!(line, "[0] y\n");
+    assert_eq!(running.wait().expect("its end").code(), Some(141));
+}
+
+#[test]
 fn a_request_to_end_ends_the_guests() {
     let work = folder();
     let mut command = Command::new(PROGRAM);

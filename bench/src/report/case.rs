@@ -34,7 +34,7 @@ pub struct Case {
     /// Throughput, for cases that move much.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mib_s: Option<f64>,
-    /// Operations a second, one after the other.
+    /// Operations a second: one after the other, or as many at a time as the case says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ops_s: Option<f64>,
     /// Protocol messages handled a second.

@@ -9,10 +9,11 @@ type Column = (&'static str, fn(&Case) -> String);
 /// Columns of words, which begin at the left.
 const WORDS: [&str; 4] = ["operation", "node", "home", "beside"];
 
-const COLUMNS: [Column; 22] = [
+const COLUMNS: [Column; 23] = [
     ("operation", |case| case.case.clone()),
     ("node", |case| case.node.clone().unwrap_or_default()),
     ("home", |case| case.home.clone().unwrap_or_default()),
+    ("bytes", |case| whole(case.bytes)),
     ("nodes", |case| whole(case.nodes)),
     ("sharers", |case| whole(case.sharers)),
     ("count", |case| case.count.to_string()),

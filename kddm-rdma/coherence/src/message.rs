@@ -20,6 +20,13 @@ pub struct Message {
     pub body: Body,
 }
 
+impl Message {
+    /// Whether nobody waits for it at once: it frees a slot, or ends a transaction whose object is in use.
+    pub fn can_wait(&self) -> bool {
+        matches!(self.body, Body::Fetched { .. } | Body::Done { .. })
+    }
+}
+
 /// What a requester wants of the home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]

@@ -49,8 +49,9 @@ const READY: usize = 256;
 const LISTENER: Token = Token(0);
 const TIMER: Token = Token(1);
 const WAKER: Token = Token(2);
-const DEVICE: Token = Token(3);
-const FIRST_CONNECTION: usize = 4;
+const COMPLETIONS: Token = Token(3);
+const NEWS: Token = Token(4);
+const FIRST_CONNECTION: usize = 5;
 
 /// A node's end of the tcp fabric.
 pub struct Tcp {
@@ -62,6 +63,8 @@ pub struct Tcp {
     accept_at: Option<Instant>,
     timer: Timer,
     timer_fired: bool,
+    /// The device of the fabric that is built on this one has something to tell.
+    news: bool,
     /// Deadlines have changed.
     retime: bool,
     waker: Waker,
@@ -74,6 +77,8 @@ pub struct Tcp {
     connections: Vec<Option<Box<Connection>>>,
     /// Places in `connections` that have something to flush.
     unflushed: Vec<usize>,
+    /// Places that have something to flush that can wait.
+    lazy: Vec<usize>,
     /// Places that have more to do although nothing new comes.
     again: Vec<usize>,
 }
@@ -132,6 +137,7 @@ impl Tcp {
             accept_at: None,
             timer,
             timer_fired: true,
+            news: false,
             retime: true,
             waker,
             peers,
@@ -139,6 +145,7 @@ impl Tcp {
             plain: Vec::new(),
             connections: Vec::new(),
             unflushed: Vec::new(),
+            lazy: Vec::new(),
             again: Vec::new(),
         };
         tcp.wake();

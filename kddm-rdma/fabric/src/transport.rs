@@ -21,8 +21,19 @@ pub trait Transport: Send {
     /// the peer goes; before the session's PeerDown. Not ordered with messages.
     fn read(&mut self, token: ReadToken, source: Location, landing: SlotId, length: u32);
 
+    /// [`Transport::send`] for a message that nobody waits for at once: it goes with the next to the same peer, and with
+    /// [`Transport::flush`] or [`Transport::arm`] at the latest.
+    fn send_lazily(&mut self, to: NodeId, message: &Message) {
+        self.send(to, message);
+    }
+
     /// Hands everything queued to the network.
     fn flush(&mut self);
+
+    /// Hands what is urgent to the network, and what goes with it.
+    fn flush_urgent(&mut self) {
+        self.flush();
+    }
 
     /// Appends what has happened. Never blocks.
     fn poll(&mut self, events: &mut Vec<Event>);

@@ -5,11 +5,11 @@
 //! all peers share, object bytes by one-sided READ through the second, so that bulk never stands before a message.
 //!
 //! 1. Nothing is registered for remote writing.
-//! 2. **Credits.** A node sends a peer no more messages than the peer has receive buffers for it; beside each message goes the number of
-//!    those that were taken, so that the receiver is always ready (`outbox`).
+//! 2. **Credits.** Messages that are queued together go together, as a parcel. A node sends a peer no more parcels than the peer has
+//!    receive buffers for it; beside each goes the number of those that were taken, so that the receiver is always ready (`outbox`).
 //! 3. **A READ lands once.** Its slot is the device's from when it is posted until its completion, good or flushed, was polled.
 //! 4. **A queue pair that fails** is replaced, both of them and at both ends (`link`): when everything posted has completed, the two
-//!    tell each other how many messages they have taken, and go on from there. Messages are neither lost nor doubled; READs that did not
+//!    tell each other how many parcels they have taken, and go on from there. Messages are neither lost nor doubled; READs that did not
 //!    come to their turn are posted again; the one that the peer's device refused has failed. Nobody above sees any of it.
 //! 5. When a session ends, its queue pairs break at once, so that the peer's READs fail from then on.
 //!
@@ -49,14 +49,20 @@ pub struct Verbs {
     links: Vec<Option<Box<Link>>>,
     /// What is to be posted or said to them.
     unflushed: Vec<NodeId>,
+    /// To whom something is queued that can wait.
+    lazy: Vec<NodeId>,
     hardware: Hardware,
     /// What the peers' sessions told, while a link of the last session is still ending.
     told: VecDeque<Told>,
     completed: Vec<Completion>,
+    /// What has come last.
+    parcel: Vec<u8>,
     /// Links to whose queue pairs nothing is posted any more.
     drained: Vec<NodeId>,
     /// Polls since the connections were looked at.
     polls: u32,
+    /// The next poll is the last before sleeping.
+    before_sleep: bool,
     broken: bool,
 }
 
@@ -69,18 +75,20 @@ impl Verbs {
         let VerbsConfig { control, choice } = config;
         let hardware = Hardware::open(&choice, control.listen.ip(), control.peers.len(), arena.clone())?;
         let tcp = Tcp::start_for("verbs", control, arena)?;
-        for descriptor in hardware.descriptors() {
-            tcp.watch(descriptor).map_err(StartError::Watch)?;
-        }
+        let [completions, news] = hardware.descriptors();
+        tcp.watch(completions, news).map_err(StartError::Watch)?;
         Ok(Verbs {
             tcp,
             links: (0..=u8::MAX).map(|_| None).collect(),
             unflushed: Vec::new(),
+            lazy: Vec::new(),
             hardware,
             told: VecDeque::new(),
             completed: Vec::new(),
+            parcel: Vec::new(),
             drained: Vec::new(),
             polls: 0,
+            before_sleep: true,
             broken: false,
         })
     }

@@ -52,7 +52,7 @@ mod body;
 mod decode;
 mod encode;
 
-pub use decode::{WireError, decode};
+pub use decode::{WireError, decode, take};
 pub use encode::encode;
 
 use kddm_object::limits::INLINE_MAX;

@@ -42,6 +42,7 @@ macro_rules! for_each_fabric {
 for_each_fabric!([
     peers_meet,
     messages_keep_their_order,
+    what_can_wait_goes_with_the_next_or_before_sleep,
     messages_to_oneself_and_to_strangers_are_dropped,
     a_read_brings_the_right_bytes,
     a_read_of_another_slot_or_generation_fails,

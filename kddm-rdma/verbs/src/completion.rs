@@ -5,7 +5,7 @@ use ibverbs_sys as sys;
 use std::{
     ffi::{CStr, c_void},
     mem::MaybeUninit,
-    os::fd::RawFd,
+    os::fd::{AsFd, BorrowedFd, RawFd},
     ptr::{self, NonNull},
     sync::Arc,
 };
@@ -153,8 +153,7 @@ impl Completions {
     /// # Errors
     /// The device refused.
     pub fn arm(&mut self) -> Result<(), VerbsError> {
-        self.take_events();
-        if self.armed {
+        if self.armed && !self.take_event() {
             return Ok(());
         }
         let queue = self.queue.pointer.as_ptr();
@@ -168,16 +167,24 @@ impl Completions {
         Ok(())
     }
 
-    /// Makes the descriptor unreadable.
-    fn take_events(&mut self) {
+    /// Makes the descriptor unreadable, if the one event that was asked for has come.
+    fn take_event(&mut self) -> bool {
         let (mut queue, mut context) = (ptr::null_mut(), ptr::null_mut::<c_void>());
-        // SAFETY: a non-blocking channel; each event is acknowledged at once, as the queue's end waits for that.
+        // SAFETY: a non-blocking channel; the event is acknowledged at once, as the queue's end waits for that.
         unsafe {
-            while sys::ibv_get_cq_event(self.queue.channel.as_ptr(), &mut queue, &mut context) == 0 {
+            let come = sys::ibv_get_cq_event(self.queue.channel.as_ptr(), &mut queue, &mut context) == 0;
+            if come {
                 sys::ibv_ack_cq_events(queue, 1);
-                self.armed = false;
             }
+            come
         }
+    }
+}
+
+impl AsFd for Completions {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the channel stays open as long as `self` is there.
+        unsafe { BorrowedFd::borrow_raw(self.descriptor()) }
     }
 }
 

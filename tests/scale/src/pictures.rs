@@ -1,7 +1,7 @@
 //! The tables as lines.
 
 use anyhow::Result;
-use kddm_bench::plot::{Axis, Line, Plot};
+use kddm_bench::plot::{Axis, Line, Picture, Plot};
 use kddm_bench::report::Case;
 use std::path::PathBuf;
 

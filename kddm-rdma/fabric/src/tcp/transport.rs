@@ -1,7 +1,7 @@
 //! The contract, kept.
 
 use super::{
-    DEVICE, FIRST_CONNECTION, LISTENER, READY, TIMER, Tcp, WAKER,
+    COMPLETIONS, FIRST_CONNECTION, LISTENER, NEWS, READY, TIMER, Tcp, WAKER,
     channel::Channel,
     codec::Control,
     connections::{Connection, Phase},
@@ -14,6 +14,7 @@ use kddm_coherence::{Message, ReadToken};
 use kddm_object::{Location, NodeId, SlotId, limits::MAX_OBJECT_SIZE};
 use mio::{Events, Interest, event, unix::SourceFd};
 use std::{
+    collections::VecDeque,
     io::ErrorKind,
     os::fd::{AsRawFd, RawFd},
     time::{Duration, Instant},
@@ -25,6 +26,21 @@ impl Transport for Tcp {
             shared.counters.messages_sent += 1;
             session.send(message, channel)
         });
+    }
+
+    fn send_lazily(&mut self, to: NodeId, message: &Message) {
+        let before = self.unflushed.len();
+        self.send(to, message);
+        // A connection that was in the list before has something urgent.
+        if self.unflushed.len() > before
+            && let Some(place) = self.unflushed.pop()
+            && let Some(Some(connection)) = self.connections.get_mut(place)
+        {
+            connection.unflushed = false;
+            if !self.lazy.contains(&place) {
+                self.lazy.push(place);
+            }
+        }
     }
 
     fn read(&mut self, token: ReadToken, source: Location, landing: SlotId, length: u32) {
@@ -40,6 +56,16 @@ impl Transport for Tcp {
     }
 
     fn flush(&mut self) {
+        self.unflushed.append(&mut self.lazy);
+        self.flush_urgent();
+    }
+
+    fn arm(&mut self) -> bool {
+        self.flush();
+        false
+    }
+
+    fn flush_urgent(&mut self) {
         if self.unflushed.is_empty() {
             return;
         }
@@ -112,16 +138,17 @@ impl Tcp {
             self.drive(place, false);
         }
         self.keep_time();
-        self.flush();
+        self.flush_urgent();
         if !self.again.is_empty() {
             self.wake();
         }
     }
 
-    /// [`Transport::poll`], for a fabric that is built on this one.
-    pub(crate) fn poll_control(&mut self, told: &mut Vec<Told>) {
+    /// [`Transport::poll`], for a fabric that is built on this one; true if its device has news.
+    pub(crate) fn poll_control(&mut self, told: &mut VecDeque<Told>) -> bool {
         self.look();
-        told.append(&mut self.shared.told);
+        told.extend(self.shared.told.drain(..));
+        std::mem::take(&mut self.news)
     }
 
     /// Says something to a peer's fabric, in the order of sessions and of what was said before; false if there is no session.
@@ -136,9 +163,11 @@ impl Tcp {
         }
     }
 
-    /// Makes the fabric's descriptor readable when `descriptor` becomes so.
-    pub(crate) fn watch(&self, descriptor: RawFd) -> std::io::Result<()> {
-        self.poll.registry().register(&mut SourceFd(&descriptor), DEVICE, Interest::READABLE)
+    /// Makes the fabric's descriptor readable when one of a device's becomes so.
+    pub(crate) fn watch(&self, completions: RawFd, news: RawFd) -> std::io::Result<()> {
+        let registry = self.poll.registry();
+        registry.register(&mut SourceFd(&completions), COMPLETIONS, Interest::READABLE)?;
+        registry.register(&mut SourceFd(&news), NEWS, Interest::READABLE)
     }
 
     /// Does something in the session with `node`; false if there is none.
@@ -175,7 +204,8 @@ impl Tcp {
         match event.token() {
             LISTENER => self.accept(),
             TIMER => self.timer_fired = true,
-            WAKER | DEVICE => {}
+            WAKER | COMPLETIONS => {}
+            NEWS => self.news = true,
             token => self.drive(token.0 - FIRST_CONNECTION, event.is_read_closed() || event.is_error()),
         }
     }

@@ -23,9 +23,9 @@ pub(super) struct Connect {
     pub(super) epoch: u32,
     pub(super) messages: Place,
     pub(super) reads: Place,
-    /// Messages that you may send before I have taken the first.
+    /// Parcels that you may send before I have taken the first.
     pub(super) credits: u32,
-    /// Messages of yours that I have taken in this session.
+    /// Parcels of yours that I have taken in this session.
     pub(super) taken: u32,
     /// Bytes of each of my slabs.
     pub(super) slab_bytes: u32,

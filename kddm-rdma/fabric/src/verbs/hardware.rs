@@ -9,9 +9,9 @@ use kddm_verbs::{Buffer, Chain, Choice, Completions, Domain, Limits, QueuePair, 
 use rustc_hash::FxHashMap;
 use std::{net::IpAddr, os::fd::RawFd, sync::Arc};
 
-/// Messages that a peer may send before the first is taken, where the device has room for so many.
+/// Parcels of messages that a peer may send before the first is taken, where the device has room for so many.
 const CREDITS: u32 = 64;
-/// Messages without content (what was taken) that may come beside them: one goes out for each half of the credits.
+/// Empty parcels (what was taken) that may come beside them: one goes out for each half of the credits.
 const BESIDE: u32 = 4;
 /// READ work requests posted to a peer at a time, where the device has room for so many.
 const READS: u32 = 64;
@@ -37,9 +37,9 @@ pub(super) struct Hardware {
 /// How much is under way with one peer at a time.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
-    /// Messages that a peer may send.
+    /// Parcels that a peer may send.
     pub(super) credits: u32,
-    /// Work requests for messages.
+    /// Work requests for parcels.
     pub(super) sends: u32,
     pub(super) reads: ReadBounds,
 }
@@ -134,7 +134,7 @@ impl Bounds {
         self.receives() + self.sends + self.reads.depth + 4
     }
 
-    /// Every so many messages is signalled.
+    /// Every so many parcels is signalled.
     pub(super) fn signal(&self) -> u32 {
         (self.credits / 4).max(1)
     }

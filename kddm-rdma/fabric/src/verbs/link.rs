@@ -42,7 +42,7 @@ pub(super) struct Link {
     slabs: PeerSlabs,
     /// Slabs that the peer was told of.
     told_slabs: u16,
-    /// Messages of the peer that were taken, and what it was told of that.
+    /// Parcels of the peer that were taken, and what it was told of that.
     taken: u32,
     told_taken: u32,
     /// The next flush ends with something that completes visibly.
@@ -63,7 +63,7 @@ impl Link {
         hardware: &mut Hardware,
         tcp: &mut Tcp,
     ) -> Result<Box<Link>, VerbsError> {
-        let outbox = Outbox::new(&hardware.domain, hardware.bounds.sends.next_power_of_two())?;
+        let outbox = Outbox::new(&hardware.domain, hardware.bounds.credits.next_power_of_two())?;
         let mut link = Box::new(Link {
             node,
             incarnation,
@@ -206,7 +206,7 @@ impl Link {
         here && self.heard && self.ending.is_none()
     }
 
-    /// A message of `bytes` has come, or, without any, only the number of ours that were taken.
+    /// A parcel of `bytes` has come, or, without any, only the number of ours that were taken.
     ///
     /// # Errors
     /// What the peer must not say.
@@ -219,10 +219,12 @@ impl Link {
             return Ok(());
         }
         self.taken = self.taken.wrapping_add(1);
-        let message = crate::wire::decode(bytes).map_err(|error| error.to_string())?;
-        hardware.counters.messages_received += 1;
         hardware.counters.bytes_received += bytes.len() as u64;
-        hardware.events.push(Event::Message(self.node, message));
+        let mut rest = bytes;
+        while let Some(message) = crate::wire::take(&mut rest).map_err(|error| error.to_string())? {
+            hardware.counters.messages_received += 1;
+            hardware.events.push(Event::Message(self.node, message));
+        }
         Ok(())
     }
 

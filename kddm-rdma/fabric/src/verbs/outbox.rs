@@ -1,4 +1,5 @@
-//! Messages on their way to a peer: numbered, kept until the peer has taken them, and never more at a time than it has room for.
+//! Messages on their way to a peer, packed into parcels: numbered, kept until the peer has taken them, and never more at a time than it
+//! has room for. What is queued together goes together, so that many small messages cost little more than one.
 
 use super::work::{Kind, Work};
 use crate::wire;
@@ -7,20 +8,22 @@ use kddm_object::NodeId;
 use kddm_verbs::{Buffer, Chain, Domain, VerbsError};
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
-/// Bytes of a message's place, here and in the receiver's buffers.
-pub(super) const PLACE_BYTES: usize = 384;
+/// Bytes of a parcel's place, here and in the receiver's buffers: some thirty requests.
+pub(super) const PLACE_BYTES: usize = 2048;
 const _: () = assert!(wire::MAX_BYTES <= PLACE_BYTES && PLACE_BYTES.is_multiple_of(64));
 
 /// Messages that may wait for a peer that does not take them.
 const BACKLOG_BYTES: usize = 16 << 20;
 
-/// Messages to one peer. Numbers wrap; those of one session are compared by their distance.
+/// Parcels to one peer. Numbers wrap; those of one session are compared by their distance.
 pub(super) struct Outbox {
-    /// Place `n % places` has message `n`.
+    /// Place `n % places` has parcel `n`.
     ring: Arc<Buffer>,
     lengths: Box<[u16]>,
-    /// The next message gets this number.
+    /// The next parcel gets this number.
     next: u32,
+    /// Bytes of it that are there.
+    open: usize,
     /// Those before are posted in this epoch, or taken.
     posted: u32,
     /// Those before were taken by the peer.
@@ -32,7 +35,7 @@ pub(super) struct Outbox {
     /// Work requests of this epoch, and those before which are complete.
     requests: u32,
     done: u32,
-    /// Of each that will complete visibly: its number, and the message that was the next then.
+    /// Of each that will complete visibly: its number, and the parcel that was the next to be posted then.
     signalled: VecDeque<(u32, u32)>,
     /// What finds no place in the ring.
     overflow: VecDeque<Vec<u8>>,
@@ -40,11 +43,11 @@ pub(super) struct Outbox {
     scratch: Vec<u8>,
 }
 
-/// How a queue pair takes messages.
+/// How a queue pair takes parcels.
 pub(super) struct Posting<'a> {
     pub(super) node: NodeId,
     pub(super) epoch: u32,
-    /// Messages of the peer that were taken here.
+    /// Parcels of the peer that were taken here.
     pub(super) taken: u32,
     /// Bytes of the longest message that can go inline.
     pub(super) inline: u32,
@@ -56,13 +59,14 @@ pub(super) struct Posting<'a> {
 }
 
 impl Outbox {
-    /// `places` messages, a power of two.
+    /// `places` parcels, a power of two.
     pub(super) fn new(domain: &Domain, places: u32) -> Result<Outbox, VerbsError> {
         debug_assert!(places.is_power_of_two());
         Ok(Outbox {
             ring: domain.buffer(places as usize * PLACE_BYTES)?,
             lengths: vec![0; places as usize].into(),
             next: 0,
+            open: 0,
             posted: 0,
             taken: 0,
             complete: 0,
@@ -83,8 +87,7 @@ impl Outbox {
     pub(super) fn add(&mut self, message: &Message) -> Result<(), String> {
         self.scratch.clear();
         wire::encode(message, &mut self.scratch);
-        if self.overflow.is_empty() && self.has_place() {
-            self.place();
+        if self.overflow.is_empty() && self.pack() {
             return Ok(());
         }
         self.overflow_bytes += self.scratch.len();
@@ -95,37 +98,66 @@ impl Outbox {
         }
     }
 
-    /// A place is free when the peer has taken its message and the device has done with it.
+    /// Adds the message in `scratch` to the parcel that is open, or opens another. False: the ring is full.
+    fn pack(&mut self) -> bool {
+        if self.open + self.scratch.len() > PLACE_BYTES {
+            self.close();
+        }
+        if self.open == 0 && !self.has_place() {
+            return false;
+        }
+        self.ring.write(self.place(self.next) * PLACE_BYTES + self.open, &self.scratch);
+        self.open += self.scratch.len();
+        true
+    }
+
+    /// A place is free when the peer has taken its parcel and the device has done with it.
     fn has_place(&self) -> bool {
         let places = self.lengths.len() as u32;
         self.next.wrapping_sub(self.taken) < places && self.next.wrapping_sub(self.complete) < places
     }
 
-    /// Puts `scratch` into the ring.
-    fn place(&mut self) {
-        let place = self.next as usize & (self.lengths.len() - 1);
-        self.ring.write(place * PLACE_BYTES, &self.scratch);
-        self.lengths[place] = self.scratch.len() as u16;
-        self.next = self.next.wrapping_add(1);
+    fn place(&self, number: u32) -> usize {
+        number as usize & (self.lengths.len() - 1)
     }
 
-    /// Appends the messages that may go now; true if there are any.
+    /// Nothing is added to the open parcel any more.
+    fn close(&mut self) {
+        if self.open > 0 {
+            let place = self.place(self.next);
+            self.lengths[place] = self.open as u16;
+            self.next = self.next.wrapping_add(1);
+            self.open = 0;
+        }
+    }
+
+    fn pack_overflow(&mut self) {
+        while let Some(bytes) = self.overflow.front() {
+            self.scratch.clear();
+            self.scratch.extend_from_slice(bytes);
+            if !self.pack() {
+                return;
+            }
+            self.overflow_bytes -= self.scratch.len();
+            self.overflow.pop_front();
+        }
+    }
+
+    /// Appends the parcels that may go now; true if there are any.
     pub(super) fn post(&mut self, to: &mut Posting<'_>) -> bool {
         let before = self.posted;
         loop {
-            while let Some(bytes) = self.overflow.front()
-                && self.has_place()
-            {
-                self.overflow_bytes -= bytes.len();
-                self.scratch.clear();
-                self.scratch.extend_from_slice(bytes);
-                self.overflow.pop_front();
-                self.place();
-            }
-            if self.posted == self.next || !self.has_room(to.sends) || self.unanswered() >= self.credits {
+            self.pack_overflow();
+            if !self.has_room(to.sends) || self.unanswered() >= self.credits {
                 return self.posted != before;
             }
-            let place = self.posted as usize & (self.lengths.len() - 1);
+            if self.posted == self.next {
+                self.close();
+            }
+            if self.posted == self.next {
+                return self.posted != before;
+            }
+            let place = self.place(self.posted);
             let length = usize::from(self.lengths[place]);
             let start = place * PLACE_BYTES;
             self.posted = self.posted.wrapping_add(1);
@@ -134,7 +166,7 @@ impl Outbox {
         }
     }
 
-    /// Appends a message without content, which tells what was taken here. False: there is no room now.
+    /// Appends an empty parcel, which tells what was taken here. False: there is no room now.
     pub(super) fn post_taken(&mut self, to: &mut Posting<'_>) -> bool {
         let room = self.has_room(to.sends);
         if room {
@@ -168,7 +200,7 @@ impl Outbox {
     pub(super) fn set_taken(&mut self, taken: u32) -> Result<(), String> {
         let sent = self.next.wrapping_sub(self.taken);
         if taken.wrapping_sub(self.taken) > sent {
-            return Err(format!("it says that it took message {taken}, of {} that were sent", self.next));
+            return Err(format!("it says that it took parcel {taken}, of {} that were sent", self.next));
         }
         self.taken = taken;
         Ok(())
@@ -182,7 +214,7 @@ impl Outbox {
         }
     }
 
-    /// New queue pairs, to a peer that has taken all before `taken` and lets `credits` messages come.
+    /// New queue pairs, to a peer that has taken all before `taken` and lets `credits` parcels come.
     ///
     /// # Errors
     /// That cannot be.
@@ -197,6 +229,6 @@ impl Outbox {
 
     /// Whether everything has gone, and the device knows that it arrived.
     pub(super) fn is_through(&self) -> bool {
-        self.overflow.is_empty() && self.posted == self.next && self.complete == self.posted
+        self.overflow.is_empty() && self.open == 0 && self.posted == self.next && self.complete == self.posted
     }
 }

@@ -2,9 +2,9 @@
 
 use super::{
     hardware::Hardware,
-    outbox::PLACE_BYTES,
     work::{Kind, Work},
 };
+use crate::wire;
 use kddm_object::NodeId;
 use kddm_verbs::{QueuePair, QueuePairConfig, VerbsError};
 
@@ -35,7 +35,7 @@ impl Queues {
         let messages = QueuePairConfig {
             depth: bounds.sends + 1,
             landings: 1,
-            inline: PLACE_BYTES as u32,
+            inline: wire::MAX_BYTES as u32,
             serves_reads: false,
         };
         let messages = make(hardware, messages)?;

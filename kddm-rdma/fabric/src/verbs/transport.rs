@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The connections are looked at when nothing has completed, and after so many polls.
+/// The connections are looked at before sleeping, and after so many polls: that takes a system call, looking for completions none.
 const POLLS: u32 = 32;
 
 /// What was sent before a good-bye has so much time to arrive.
@@ -21,13 +21,14 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 
 impl Transport for Verbs {
     fn send(&mut self, to: NodeId, message: &Message) {
-        self.follow_arena();
-        let Some(link) = self.up(to) else { return };
-        let added = link.send(message);
-        self.hardware.counters.messages_sent += 1;
-        self.flush_later(to);
-        if let Err(reason) = added {
-            self.tcp.fault(to, reason);
+        if self.queue(to, message) {
+            self.flush_later(to);
+        }
+    }
+
+    fn send_lazily(&mut self, to: NodeId, message: &Message) {
+        if self.queue(to, message) && !self.lazy.contains(&to) {
+            self.lazy.push(to);
         }
     }
 
@@ -53,6 +54,13 @@ impl Transport for Verbs {
     }
 
     fn flush(&mut self) {
+        while let Some(node) = self.lazy.pop() {
+            self.flush_later(node);
+        }
+        self.flush_urgent();
+    }
+
+    fn flush_urgent(&mut self) {
         while let Some(node) = self.unflushed.pop() {
             let Some(link) = &mut self.links[usize::from(node.get())] else { continue };
             link.unflushed = false;
@@ -69,12 +77,12 @@ impl Transport for Verbs {
     fn poll(&mut self, events: &mut Vec<Event>) {
         self.follow_arena();
         self.polls += 1;
-        let any = self.poll_completions();
-        if !any || self.polls >= POLLS || !self.told.is_empty() {
+        self.poll_completions();
+        if std::mem::take(&mut self.before_sleep) || self.polls >= POLLS || !self.told.is_empty() {
             self.polls = 0;
             self.poll_connections();
         }
-        self.flush();
+        self.flush_urgent();
         events.append(&mut self.hardware.events);
     }
 
@@ -83,9 +91,11 @@ impl Transport for Verbs {
     }
 
     fn arm(&mut self) -> bool {
+        self.flush();
         if let Err(error) = self.hardware.completions.arm() {
             self.break_down(&error.to_string());
         }
+        self.before_sleep = true;
         true
     }
 
@@ -133,6 +143,18 @@ impl Transport for Verbs {
 }
 
 impl Verbs {
+    /// Queues a message; false if it is dropped.
+    fn queue(&mut self, to: NodeId, message: &Message) -> bool {
+        self.follow_arena();
+        let Some(link) = self.up(to) else { return false };
+        let queued = link.send(message);
+        self.hardware.counters.messages_sent += 1;
+        if let Err(reason) = queued {
+            self.tcp.fault(to, reason);
+        }
+        true
+    }
+
     fn up(&mut self, node: NodeId) -> Option<&mut Link> {
         self.links[usize::from(node.get())].as_deref_mut().filter(|link| link.is_up())
     }
@@ -155,9 +177,8 @@ impl Verbs {
         }
     }
 
-    /// Takes what has completed; true if anything had.
-    fn poll_completions(&mut self) -> bool {
-        let mut any = false;
+    /// Takes what has completed.
+    fn poll_completions(&mut self) {
         loop {
             let mut completed = std::mem::take(&mut self.completed);
             let more = match self.hardware.completions.poll(&mut completed) {
@@ -167,12 +188,10 @@ impl Verbs {
                     false
                 }
             };
-            any |= !completed.is_empty();
             completed.drain(..).for_each(|completion| self.completed(completion));
             self.completed = completed;
             if !more {
-                self.end_drained();
-                return any;
+                return self.end_drained();
             }
         }
     }
@@ -206,44 +225,40 @@ impl Verbs {
     }
 
     fn received(&mut self, completion: Completion) {
-        let mut bytes = [0; PLACE_BYTES];
-        let mut taken = Ok(());
         // Of a queue pair that has gone: the peer will send it again.
         if let Some(&node) = self.hardware.numbers.get(&completion.queue_pair)
             && let Outcome::Received { length, immediate } = completion.outcome
             && let Some(link) = &mut self.links[usize::from(node.get())]
         {
-            let bytes = &mut bytes[..(length as usize).min(PLACE_BYTES)];
-            self.hardware.receives.read(completion.work, bytes);
-            if let Err(reason) = link.take(bytes, immediate, &mut self.hardware) {
+            let mut parcel = std::mem::take(&mut self.parcel);
+            parcel.resize((length as usize).min(PLACE_BYTES), 0);
+            self.hardware.receives.read(completion.work, &mut parcel);
+            if let Err(reason) = link.take(&parcel, immediate, &mut self.hardware) {
                 self.tcp.fault(node, reason);
             }
+            self.parcel = parcel;
             self.flush_later(node);
         }
         if let Err(error) = self.hardware.receives.post(completion.work) {
-            taken = Err(error);
-        }
-        if let Err(error) = taken {
             self.break_down(&error.to_string());
         }
     }
 
     /// Looks at the connections, and at the device's own news.
     fn poll_connections(&mut self) {
-        let mut told = Vec::new();
-        self.tcp.poll_control(&mut told);
+        let news = self.tcp.poll_control(&mut self.told);
         // What came over a queue pair before its session ended comes first.
-        if told.iter().any(|told| matches!(told, Told::Event(Event::PeerDown { .. }))) {
+        if self.told.iter().any(|told| matches!(told, Told::Event(Event::PeerDown { .. }))) {
             self.poll_completions();
         }
-        self.told.extend(told);
         for _ in 0..self.told.len() {
             if let Some(told) = self.told.pop_front() {
                 self.heed(told);
             }
         }
-        while let Some(news) = self.hardware.domain.endpoint().device.event() {
-            tracing::warn!(device = self.hardware.domain.endpoint().device.name(), news, "RDMA device");
+        let device = &self.hardware.domain.endpoint().device;
+        while news && let Some(what) = device.event() {
+            tracing::warn!(device = device.name(), what, "RDMA device");
         }
     }
 

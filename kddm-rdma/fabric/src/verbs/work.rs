@@ -9,7 +9,7 @@ use kddm_object::NodeId;
 /// What a work request was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A message, by its work request's number in the epoch.
+    /// A parcel, by its work request's number in the epoch.
     Send = 1,
     /// So many READs, merged to one.
     Read = 2,

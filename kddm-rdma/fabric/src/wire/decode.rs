@@ -62,6 +62,22 @@ pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
     })
 }
 
+/// Takes the first of several messages off `bytes`; `None` at their end.
+///
+/// # Errors
+/// As [`decode`].
+pub fn take(bytes: &mut &[u8]) -> Result<Option<Message>, WireError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let cut_off = WireError::Length { kind: 0, length: bytes.len() };
+    let (head, _) = body::Head::read_from_prefix(bytes).map_err(|_| cut_off)?;
+    let length = usize::from(head.length.get()).max(size_of::<body::Head>());
+    let (first, rest) = bytes.split_at_checked(length).ok_or(cut_off)?;
+    *bytes = rest;
+    decode(first).map(Some)
+}
+
 fn decode_body(bytes: Bytes<'_>) -> Result<Body, WireError> {
     Ok(match Kind::of(bytes.kind)? {
         Kind::Request => Body::Request(request(bytes)?),

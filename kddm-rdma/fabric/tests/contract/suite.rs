@@ -355,3 +355,24 @@ pub fn everything_is_counted<F: Fixture>() {
     assert!(one_now.bytes_received - one.bytes_received >= 4096);
     assert!(two_now.bytes_sent - two.bytes_sent >= if F::SERVES_READS { 4096 } else { 0 });
 }
+
+pub fn what_can_wait_goes_with_the_next_or_before_sleep<F: Fixture>() {
+    let mut cluster = Cluster::<F>::met(3);
+    cluster.forget();
+    for number in 0..200 {
+        let to = node(2 + (number % 2) as u8);
+        match number % 5 {
+            0 => cluster.at(1).send(to, &message(number)),
+            _ => cluster.at(1).send_lazily(to, &message(number)),
+        }
+        if number % 3 == 0 {
+            cluster.at(1).flush_urgent();
+        }
+    }
+    cluster.at(1).flush_urgent();
+    // The last are lazy, to either.
+    cluster.at(1).arm();
+    cluster.until("200 messages", |told| numbers(&told[1], 1).len() + numbers(&told[2], 1).len() == 200);
+    assert_eq!(numbers(cluster.told(2), 1), (0..200).step_by(2).collect::<Vec<_>>());
+    assert_eq!(numbers(cluster.told(3), 1), (1..200).step_by(2).collect::<Vec<_>>());
+}
