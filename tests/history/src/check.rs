@@ -109,8 +109,17 @@ pub(crate) fn check(part: &Part) -> Result<usize, Stuck> {
     let first = Configuration { state: State::new(part.first), done: Done::new() };
     let (viewers, seen_last) = (viewers(part, crashes), seen_last(operations));
     let (pending, possible) = (Vec::new(), vec![first]);
-    let mut search =
-        Search { operations, crashes, viewers, seen_last, targets: None, now: 0, pending, possible, tried: 0 };
+    let mut search = Search {
+        operations,
+        crashes,
+        viewers,
+        seen_last,
+        targets: None,
+        now: 0,
+        pending,
+        possible,
+        tried: 0,
+    };
     for (now, operation, ends) in events {
         search.now = now;
         match (ends, operations[operation as usize].certain) {

@@ -7,6 +7,7 @@
 use crate::meeting::Line;
 use anyhow::{Result, bail};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 /// So many millionths clocks may drift from each other. Crystals do by less than a tenth of it.
@@ -55,11 +56,11 @@ pub fn answer(mut line: Line, here: Here) {
     }
 }
 
-/// Asks all the others until `over`; their clocks, by rank, our own first.
+/// Asks all the others until `over`, and says when it has asked enough to begin with; their clocks, by rank, our own first.
 ///
 /// # Errors
 /// Somebody has gone, or the clocks drift too much.
-pub fn ask(mut lines: Vec<Line>, here: Here, ready: &AtomicBool, over: &AtomicBool) -> Result<Vec<Clock>> {
+pub fn ask(mut lines: Vec<Line>, here: Here, ready: &Sender<()>, over: &AtomicBool) -> Result<Vec<Clock>> {
     let mut answers: Vec<Vec<Answer>> = lines.iter().map(|_| Vec::new()).collect();
     let mut round = |lines: &mut Vec<Line>| -> Result<()> {
         for (line, answers) in lines.iter_mut().zip(&mut answers) {
@@ -71,7 +72,7 @@ pub fn ask(mut lines: Vec<Line>, here: Here, ready: &AtomicBool, over: &AtomicBo
         Ok(())
     };
     (0..CALM).try_for_each(|_| round(&mut lines))?;
-    ready.store(true, Ordering::Release);
+    ready.send(())?;
     while !over.load(Ordering::Acquire) {
         std::thread::sleep(PAUSE);
         round(&mut lines)?;

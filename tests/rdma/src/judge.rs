@@ -138,7 +138,10 @@ mod tests {
         let wrote = |saw, value, at| entry(What::Grabbed(saw, Some(value)), [at, at + 1, at + 2, at + 3]);
         let got = |saw, at| entry(What::Got(saw), [at, at + 1, at + 5, at + 6]);
         assert!(judged([vec![wrote(0, 5, 0), got(6, 20)], vec![wrote(5, 6, 10)]]));
-        assert!(judged([vec![wrote(0, 5, 0), wrote(5, 6, 10)], vec![entry(What::Got(5), [8, 11, 11, 12])]]), "it may have been before");
+        assert!(
+            judged([vec![wrote(0, 5, 0), wrote(5, 6, 10)], vec![entry(What::Got(5), [8, 11, 11, 12])]]),
+            "it may have been before"
+        );
         assert!(!judged([vec![wrote(0, 5, 0)], vec![got(0, 10)]]), "stale");
         assert!(!judged([vec![wrote(0, 5, 0)], vec![wrote(0, 6, 10), got(6, 20)]]), "an update is lost");
         let long = |saw, at| entry(What::Grabbed(saw, None), [at, at + 1, at + 9, at + 10]);

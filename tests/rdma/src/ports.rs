@@ -9,7 +9,9 @@ use std::net::{SocketAddr, TcpListener};
 /// If there is none.
 pub fn free(nodes: u8) -> u16 {
     let first = 20_000 + (std::process::id() % 1000) as u16 * 8;
-    let is_free = |port: u16| (1..=nodes).all(|node| TcpListener::bind(SocketAddr::from(([127, 0, 0, node], port))).is_ok());
+    let is_free = |port: u16| {
+        (1..=nodes).all(|node| TcpListener::bind(SocketAddr::from(([127, 0, 0, node], port))).is_ok())
+    };
     let all_free = |first: &u16| (*first..first + 8).all(is_free);
     (first..32_000).step_by(8).find(all_free).expect("free ports")
 }

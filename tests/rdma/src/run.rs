@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use futures_lite::future::block_on;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Instant;
 
@@ -50,10 +51,10 @@ pub fn run(place: &Place, options: &Options) -> Result<()> {
     let here = Here::start();
     let mut meeting = Meeting::join(place, options.port + 1)?;
     let lines = Meeting::join(place, options.port + 2)?.into_lines();
-    let (ready, over) = (AtomicBool::new(false), AtomicBool::new(false));
+    let ((ready, is_ready), over) = (channel(), AtomicBool::new(false));
     let (works, clocks) = thread::scope(|scope| {
-        let clocks = scope.spawn(|| clocks_of(place, lines, here, &ready, &over));
-        let works = work(place, options, here, &mut meeting, &ready);
+        let clocks = scope.spawn(|| clocks_of(place, lines, here, ready, &over));
+        let works = work(place, options, here, &mut meeting, &is_ready);
         over.store(true, Ordering::Release);
         let clocks = clocks.join().map_err(|_| anyhow!("the clocks' thread panicked"));
         Ok::<_, anyhow::Error>((works?, clocks??))
@@ -71,16 +72,16 @@ fn clocks_of(
     place: &Place,
     mut lines: Vec<crate::meeting::Line>,
     here: Here,
-    ready: &AtomicBool,
+    ready: Sender<()>,
     over: &AtomicBool,
 ) -> Result<Vec<Clock>> {
     match (place.rank, lines.pop()) {
         (0, last) => {
             lines.extend(last);
-            clocks::ask(lines, here, ready, over)
+            clocks::ask(lines, here, &ready, over)
         }
         (_, Some(line)) => {
-            ready.store(true, Ordering::Release);
+            ready.send(())?;
             clocks::answer(line, here);
             Ok(Vec::new())
         }
@@ -93,7 +94,7 @@ fn work(
     options: &Options,
     here: Here,
     meeting: &mut Meeting,
-    ready: &AtomicBool,
+    is_ready: &Receiver<()>,
 ) -> Result<Vec<Work>> {
     let start = Start {
         fabric: options.fabric,
@@ -108,9 +109,7 @@ fn work(
     let before = not_ready()?;
     let (node, seen) = start.run()?;
     block_on(node.connected());
-    while !ready.load(Ordering::Acquire) {
-        thread::yield_now();
-    }
+    is_ready.recv().context("the clocks cannot be compared")?;
     meeting.together()?;
     let (seed, threads, operations) = (options.seed, options.threads, options.operations);
     let log = load::run(

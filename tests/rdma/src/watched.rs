@@ -74,12 +74,20 @@ impl<T: Breakable> Transport for Watched<T> {
         self.inner.send(to, message);
     }
 
+    fn send_lazily(&mut self, to: NodeId, message: &Message) {
+        self.inner.send_lazily(to, message);
+    }
+
     fn read(&mut self, token: ReadToken, source: Location, landing: SlotId, length: u32) {
         self.inner.read(token, source, landing, length);
     }
 
     fn flush(&mut self) {
         self.inner.flush();
+    }
+
+    fn flush_urgent(&mut self) {
+        self.inner.flush_urgent();
     }
 
     fn poll(&mut self, events: &mut Vec<Event>) {

@@ -3,9 +3,7 @@
 
 use futures_lite::future::block_on;
 use kddm_fabric::sim::{SimConfig, SimNetwork};
-use kddm_rdma::{
-    Arena, ArenaConfig, Incarnation, LinuxHost, Node, ObjectKey, OpError, Transport,
-};
+use kddm_rdma::{Arena, ArenaConfig, Incarnation, LinuxHost, Node, ObjectKey, OpError, Transport};
 use kddm_rdma_tests::nodes::{self, Fabric, Family, Start, object};
 use kddm_rdma_tests::ports;
 use kddm_scale::costs::Outcome;
@@ -41,7 +39,8 @@ fn over_sim_the_documented_counts_hold() {
     let start = |place: usize| {
         let arena = Arc::new(Arena::new(ArenaConfig::new(8 << 20)).expect("an arena"));
         let life = Incarnation(1);
-        let transport: Box<dyn Transport> = Box::new(network.attach(nodes::id(place + 1), life, arena.clone()));
+        let transport: Box<dyn Transport> =
+            Box::new(network.attach(nodes::id(place + 1), life, arena.clone()));
         let host = LinuxHost::start(1).expect("threads");
         let config = nodes::config(place, NODES.into(), life, false, false);
         Node::start(config, transport, arena, host, vec![Arc::new(Family)]).expect("a node")
@@ -97,7 +96,9 @@ impl Cluster {
         self.prepare(outcome, key, requester);
         let (before, _, reads_before) = self.settled();
         match outcome {
-            Outcome::GrabShared(_) | Outcome::Upgrade(_) | Outcome::GrabExclusive => self.grab(requester, key),
+            Outcome::GrabShared(_) | Outcome::Upgrade(_) | Outcome::GrabExclusive => {
+                self.grab(requester, key)
+            }
             _ => self.get(requester, key),
         }
         let (after, _, reads_after) = self.settled();

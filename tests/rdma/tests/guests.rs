@@ -61,8 +61,8 @@ fn two_nodes_agree_whatever_becomes_of_their_queue_pairs() {
 fn three_nodes_agree_whatever_becomes_of_their_queue_pairs() {
     let seed = seed();
     let script = format!(
-        "$P load --seed {seed} --operations 1000
-         $P load --seed {seed} --operations 1000 --break-every 100"
+        "$P load --seed {seed} --operations 800
+         $P load --seed {seed} --operations 800 --break-every 100"
     );
     run(3, &[], &script, &["load: 3 nodes over Verbs", "queue pairs broken: 3 nodes"]);
 }

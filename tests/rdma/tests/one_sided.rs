@@ -70,24 +70,21 @@ fn get_of_a_stopped_owner(fabric: Fabric) -> (Option<String>, [u64; 2], u64) {
     assert_eq!(owner.answers(&format!("grab {object} 77")), "saw 0");
     // The home's copy makes it shared; the owner stays who it was.
     assert_eq!(home.answers(&format!("get {object}")), "saw 77");
+    (0..2).for_each(|number| assert_eq!(owner.answers(&format!("grab 1 4 {number} 7")), "saw 0"));
     let (before, issued) = (owner.counters(), requester.counters()[2]);
     let stopped = Stopped::new(Pid::from_raw(owner.child.id() as i32));
     requester.order(&format!("get {object}"));
     let seen = requester.answers.recv_timeout(UNNOTICED).ok();
     drop(stopped);
-    let after = owner.counters();
-    let issued = requester.counters_after(seen.is_none()) - issued;
-    (seen, [after[0] - before[0], after[1] - before[1]], issued)
-}
-
-impl Node {
-    /// READs issued; the answer to an earlier order may come first.
-    fn counters_after(&mut self, another: bool) -> u64 {
-        if another {
-            self.answers.recv_timeout(PATIENCE).expect("its answer, now that the owner goes on");
-        }
-        self.counters()[2]
+    if seen.is_none() {
+        requester.answers.recv_timeout(PATIENCE).expect("its answer, now that the owner goes on");
     }
+    let issued = requester.counters()[2] - issued;
+    // Each asks the owner for something else: whatever came before that has been counted.
+    assert_eq!(home.answers("get 1 4 0"), "saw 7");
+    assert_eq!(requester.answers("get 1 4 1"), "saw 7");
+    let after = owner.counters();
+    (seen, [after[0] - before[0] - 2, after[1] - before[1]], issued)
 }
 
 #[test]
