@@ -50,7 +50,7 @@ fn recorded(story: &Story) -> History<u8> {
 /// In every third seed of whole holds.
 fn service(threads: u8, crashes: u16, seed: u64) -> Service {
     let service = Service::new(threads, crashes);
-    if seed % 3 == 0 { service.of_whole_holds() } else { service }
+    if seed.is_multiple_of(3) { service.of_whole_holds() } else { service }
 }
 
 fn seeds(most: u64) -> Vec<u64> {

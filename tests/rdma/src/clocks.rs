@@ -1,8 +1,8 @@
 //! What the hub's clock was when another's said so and so, with a bound (Cristian, *Probabilistic clock synchronization*, 1989).
 //!
 //! The hub asks the others for their time, before, during and after a run. An answer says: when their clock was at `theirs`, ours was
-//! between asking and hearing. Between answers the two clocks are taken to drift by no more than [`DRIFT`]; if they do, the
-//! answers contradict each other, and [`Clock::new`] says so.
+//! between asking and hearing. Between answers the two clocks are taken to drift by no more than so much; if they do, the
+//! answers contradict each other, and that is an error.
 
 use crate::meeting::Line;
 use anyhow::{Result, bail};

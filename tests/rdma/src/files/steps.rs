@@ -49,6 +49,9 @@ fn tree(guest: &Guest, meeting: &mut Meeting, options: &Options) -> Result<()> {
     meeting.together()
 }
 
+/// Looks, stale ones, errors, and what was found.
+type Side = (u64, u64, u64, Vec<String>);
+
 /// What one has changed, the other sees.
 fn alternation(guest: &Guest, meeting: &mut Meeting, options: &Options) -> Result<()> {
     let begin = Instant::now();
@@ -56,9 +59,9 @@ fn alternation(guest: &Guest, meeting: &mut Meeting, options: &Options) -> Resul
     let turn = &mut || meeting.together();
     let mine = alternate::run_side(&guest.at(""), guest.rank, alternate::Options { rounds, seed }, turn)?;
     let Outcome { looks, stale, errors, findings, .. } = mine;
-    let both = meeting.gather((looks, stale, errors, findings))?;
+    let both: Vec<Side> = meeting.gather((looks, stale, errors, findings))?;
     if guest.rank == 0 {
-        let sum = |of: fn(&(u64, u64, u64, Vec<String>)) -> u64| both.iter().map(of).sum::<u64>();
+        let sum = |of: fn(&Side) -> u64| both.iter().map(of).sum::<u64>();
         let (looks, stale, errors) = (sum(|o| o.0), sum(|o| o.1), sum(|o| o.2));
         println!(
             "alternated {rounds} rounds: {looks} looks, {stale} stale, {errors} errors, seed {seed}, {:.1?}",
