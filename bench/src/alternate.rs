@@ -53,6 +53,21 @@ impl Outcome {
         self.stale == 0 && self.errors == 0
     }
 
+    fn look(&mut self, look: Look, subject: &mut Subject, sides: &[PathBuf; 2], place: &str) {
+        self.looks += 1;
+        match look.see(subject, sides) {
+            Ok(None) => {}
+            Ok(Some(difference)) => {
+                self.stale += 1;
+                self.describe(|| format!("{place}, {look}: {difference}"));
+            }
+            Err(error) => {
+                self.errors += 1;
+                self.describe(|| format!("{place}, {look}: {error}"));
+            }
+        }
+    }
+
     fn describe(&mut self, text: impl FnOnce() -> String) {
         if self.findings.len() < DESCRIBED {
             self.findings.push(text());
@@ -87,14 +102,47 @@ pub fn run(sides: [&Path; 2], options: Options) -> Result<Outcome> {
         // Not one namespace at all, or a stale one: every look below says so.
         let _ = std::fs::create_dir(&sides[1]);
     }
-    let outcome = alternate(&sides, options);
+    let outcome = alternate(&sides, options, |_| true, &mut || Ok(()))?;
     for side in &sides {
         let _ = std::fs::remove_dir_all(side);
     }
     Ok(outcome)
 }
 
-fn alternate(sides: &[PathBuf; 2], options: Options) -> Outcome {
+/// Side `me` of an alternation whose other side is another process, perhaps on another machine, with the same options. `turn` returns
+/// when both sides have called it: what one has done before, the other must see afterwards.
+///
+/// # Errors
+/// If the directory cannot be made, or the other side has gone.
+pub fn run_side(
+    mine: &Path,
+    me: usize,
+    options: Options,
+    turn: &mut dyn FnMut() -> Result<()>,
+) -> Result<Outcome> {
+    let side = mine.join(format!("alternate-{:x}", options.seed));
+    if me == 0 {
+        std::fs::create_dir(&side).with_context(|| format!("creating {}", side.display()))?;
+    }
+    turn()?;
+    if std::fs::symlink_metadata(&side).is_err() {
+        let _ = std::fs::create_dir(&side);
+    }
+    let outcome = alternate(&[side.clone(), side.clone()], options, |other| other == me, turn)?;
+    turn()?;
+    if me == 0 {
+        let _ = std::fs::remove_dir_all(side);
+    }
+    Ok(outcome)
+}
+
+/// Makes the changes and looks of the sides that are `here`.
+fn alternate(
+    sides: &[PathBuf; 2],
+    options: Options,
+    here: impl Fn(usize) -> bool,
+    turn: &mut dyn FnMut() -> Result<()>,
+) -> Result<Outcome> {
     let mut random = Random::new(options.seed);
     let mut progress = Progress::new("alternating", options.rounds);
     let mut subjects: Vec<Subject> = (0..FILES)
@@ -110,31 +158,23 @@ fn alternate(sides: &[PathBuf; 2], options: Options) -> Outcome {
         let writer = random.below(2);
         let subject = &mut subjects[random.below(FILES)];
         let change = Change::choose(subject, &mut random);
-        let place = || format!("round {round}, {change} of {} on side {writer}", subject.name);
-        let place = place();
-        if let Err(error) = change.make(subject, sides, writer) {
+        let place = format!("round {round}, {change} of {} on side {writer}", subject.name);
+        if !here(writer) {
+            change.know(subject);
+        } else if let Err(error) = change.make(subject, sides, writer) {
             outcome.errors += 1;
             outcome.describe(|| format!("{place}: {error}"));
             subject.handles = [None, None];
         }
-        for look in Look::sequence(writer, &mut random) {
-            outcome.looks += 1;
-            match look.see(subject, sides) {
-                Ok(None) => {}
-                Ok(Some(difference)) => {
-                    outcome.stale += 1;
-                    outcome.describe(|| format!("{place}, {look}: {difference}"));
-                }
-                Err(error) => {
-                    outcome.errors += 1;
-                    outcome.describe(|| format!("{place}, {look}: {error}"));
-                }
-            }
+        turn()?;
+        for look in Look::sequence(writer, &mut random).into_iter().filter(|look| here(look.side())) {
+            outcome.look(look, subject, sides, &place);
         }
+        turn()?;
         outcome.rounds += 1;
         progress.step();
     }
-    outcome
+    Ok(outcome)
 }
 
 #[cfg(test)]
@@ -158,6 +198,36 @@ mod tests {
         let outcome = run([a.path(), b.path()], Options { rounds: 200, seed: 1 }).expect("directories");
         assert!(outcome.stale > 100, "{outcome:?}");
         assert_eq!(outcome.findings.len(), DESCRIBED);
+    }
+
+    /// Two threads, each with a side, and a barrier between them.
+    fn apart(sides: [&Path; 2], options: Options) -> [Outcome; 2] {
+        let barrier = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            let side = |me: usize| {
+                let barrier = &barrier;
+                scope.spawn(move || {
+                    let mut turn = || {
+                        barrier.wait();
+                        Ok(())
+                    };
+                    run_side(sides[me], me, options, &mut turn).expect("a directory")
+                })
+            };
+            [side(0), side(1)].map(|side| side.join().expect("its outcome"))
+        })
+    }
+
+    #[test]
+    fn two_processes_do_together_what_one_does() {
+        let [a, b] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let options = Options { rounds: 500, seed: crate::random::fresh_seed() };
+        let same = apart([a.path(), a.path()], options);
+        assert!(same.iter().all(Outcome::clean), "{same:#?}");
+        let alone = run([b.path(), b.path()], options).expect("a directory");
+        assert_eq!(same[0].looks + same[1].looks, alone.looks);
+        let other = apart([a.path(), b.path()], options);
+        assert!(other.iter().all(|outcome| outcome.stale > 50), "{other:#?}");
     }
 
     #[test]

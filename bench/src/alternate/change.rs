@@ -58,45 +58,48 @@ impl Change {
     /// If a system call failed; the subject is then known to be as if it had not.
     pub fn make(&self, subject: &mut Subject, sides: &[PathBuf; 2], writer: usize) -> io::Result<()> {
         let path = sides[writer].join(&subject.name);
-        let mut contents = subject.contents.clone().unwrap_or_default();
         match self {
-            Change::Create(bytes) => {
-                File::create_new(&path)?.write_all(bytes)?;
-                contents.clone_from(bytes);
-            }
+            Change::Create(bytes) => File::create_new(&path)?.write_all(bytes)?,
             Change::Overwrite(offset, bytes, kept) => {
                 overwrite(subject, &path, writer, *kept, *offset as u64, bytes)?;
-                contents.resize(contents.len().max(offset + bytes.len()), 0);
-                contents[*offset..offset + bytes.len()].copy_from_slice(bytes);
             }
-            Change::Append(bytes) => {
-                OpenOptions::new().append(true).open(&path)?.write_all(bytes)?;
-                contents.extend_from_slice(bytes);
-            }
+            Change::Append(bytes) => OpenOptions::new().append(true).open(&path)?.write_all(bytes)?,
             Change::Truncate(length) => {
                 OpenOptions::new().write(true).open(&path)?.set_len(*length as u64)?;
-                contents.resize(*length, 0);
             }
             Change::Rewrite(bytes) => {
                 OpenOptions::new().write(true).truncate(true).open(&path)?.write_all(bytes)?;
-                contents.clone_from(bytes);
             }
             Change::RenameOver(bytes) => {
                 let fresh = sides[writer].join(format!("{}.new", subject.name));
                 File::create(&fresh)?.write_all(bytes)?;
                 std::fs::rename(&fresh, &path)?;
-                contents.clone_from(bytes);
-                subject.handles = [None, None];
             }
-            Change::Unlink => {
-                std::fs::remove_file(&path)?;
-                subject.handles = [None, None];
-                subject.becomes(None);
-                return Ok(());
-            }
+            Change::Unlink => std::fs::remove_file(&path)?,
         }
-        subject.becomes(Some(contents));
+        self.know(subject);
         Ok(())
+    }
+
+    /// Somebody makes the change: in what `subject` is known to be.
+    pub fn know(&self, subject: &mut Subject) {
+        let mut contents = subject.contents.clone().unwrap_or_default();
+        match self {
+            Change::Create(bytes) | Change::Rewrite(bytes) | Change::RenameOver(bytes) => {
+                contents.clone_from(bytes);
+            }
+            Change::Overwrite(offset, bytes, _) => {
+                contents.resize(contents.len().max(offset + bytes.len()), 0);
+                contents[*offset..offset + bytes.len()].copy_from_slice(bytes);
+            }
+            Change::Append(bytes) => contents.extend_from_slice(bytes),
+            Change::Truncate(length) => contents.resize(*length, 0),
+            Change::Unlink => {}
+        }
+        if let Change::RenameOver(_) | Change::Unlink = self {
+            subject.handles = [None, None];
+        }
+        subject.becomes((!matches!(self, Change::Unlink)).then_some(contents));
     }
 }
 

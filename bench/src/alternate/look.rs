@@ -38,6 +38,11 @@ impl Look {
         looks
     }
 
+    /// Through which side.
+    pub fn side(self) -> usize {
+        self.side
+    }
+
     /// What differs from what `subject` is known to be, if anything does.
     ///
     /// # Errors

@@ -6,7 +6,8 @@
 //!
 //! Not everything under way is tried. A hold that begins early only keeps others out: its put begins after it has ended, so that
 //! nothing which needs the object free or changed can come between, and beginning at its end is as good. That is not so where it
-//! makes the object, nor just before a crash that changes the object under it.
+//! makes the object, nor just before a crash that changes the object under it. A whole hold that only looks takes effect as soon as it
+//! can: nothing comes of it, and later it may be too late.
 
 use crate::history::{Operation, Part};
 use crate::object::{Action, Content, Mode, Past, State};
@@ -105,6 +106,8 @@ impl Met {
 struct Search<'a> {
     operations: &'a [Operation],
     crashes: bool,
+    /// Of each value that is written once: who sees it.
+    viewers: FxHashMap<u64, Vec<u32>>,
     /// When a content is seen for the last time: a crash to what nobody sees any more explains nothing.
     seen_last: FxHashMap<Content, u64>,
     /// Of these, those that count now; `None`: all.
@@ -129,10 +132,19 @@ pub(crate) fn check(part: &Part) -> Result<usize, Stuck> {
     }
     events.sort_unstable();
     let first = Configuration { state: State::new(part.first), done: Done::new() };
-    let seen_last = seen_last(operations);
+    let (viewers, seen_last) = (viewers(part, crashes), seen_last(operations));
     let (pending, possible) = (Vec::new(), vec![first]);
-    let mut search =
-        Search { operations, crashes, seen_last, targets: None, now: 0, pending, possible, tried: 0 };
+    let mut search = Search {
+        operations,
+        crashes,
+        viewers,
+        seen_last,
+        targets: None,
+        now: 0,
+        pending,
+        possible,
+        tried: 0,
+    };
     for (now, operation, ends) in events {
         search.now = now;
         match (ends, operations[operation as usize].certain) {
@@ -147,12 +159,43 @@ pub(crate) fn check(part: &Part) -> Result<usize, Stuck> {
 /// What an action may see.
 fn seen_by(action: Action) -> SmallVec<[Content; 4]> {
     match action {
-        Action::Acquire(_, _, 0) | Action::FoundNothing | Action::FoundNoBytes | Action::FoundLost => {
+        Action::Acquire(_, _, 0)
+        | Action::Hold(_, 0, _)
+        | Action::FoundNothing
+        | Action::FoundNoBytes
+        | Action::FoundLost => {
             smallvec![Content::Untouched, Content::Value(0), Content::Lost, Content::Unknown]
         }
-        Action::Acquire(_, _, saw) => smallvec![Content::Value(saw), Content::Unknown],
+        Action::Acquire(_, _, saw) | Action::Hold(_, saw, _) => {
+            smallvec![Content::Value(saw), Content::Unknown]
+        }
         _ => SmallVec::new(),
     }
+}
+
+/// What is written once and can never come back is over when the object holds something else. Who has not seen it by then never will:
+/// there is no use in going on.
+fn viewers(part: &Part, crashes: bool) -> FxHashMap<u64, Vec<u32>> {
+    let mut viewers: FxHashMap<u64, Vec<u32>> = FxHashMap::default();
+    let comes_back = |action| matches!(action, Action::Stray(_) | Action::Doubt);
+    let operations = &part.operations;
+    if crashes || part.first == Content::Unknown || operations.iter().any(|other| comes_back(other.action)) {
+        return viewers;
+    }
+    let mut writers: FxHashMap<u64, u32> = FxHashMap::default();
+    for (place, operation) in (0..).zip(operations).filter(|(_, operation)| operation.certain) {
+        match operation.action {
+            Action::Acquire(_, _, saw) => viewers.entry(saw).or_default().push(place),
+            Action::Hold(_, saw, wrote) => {
+                viewers.entry(saw).or_default().push(place);
+                wrote.into_iter().for_each(|value| *writers.entry(value).or_default() += 1);
+            }
+            Action::Put(_, Some(value)) => *writers.entry(value).or_default() += 1,
+            _ => {}
+        }
+    }
+    viewers.retain(|value, _| *value != 0 && writers.get(value) == Some(&1));
+    viewers
 }
 
 /// Whether `part` is `whole`, some left out.
@@ -179,11 +222,15 @@ impl Search<'_> {
         let action = self.action(operation);
         if let Action::Nothing | Action::Put(..) = action {
             // Nothing keeps it back, and nothing has to come before it that cannot come after.
+            let before = std::mem::take(&mut self.possible);
             let after = |from: Configuration| match from.has(operation) {
                 true => from.without(operation),
-                false => Configuration { state: from.state.put(action, self.crashes), done: from.done },
+                false => {
+                    let Configuration { state, done } = self.having_looked(&from);
+                    Configuration { state: state.put(action, self.crashes), done }
+                }
             };
-            let possible = self.possible.drain(..).map(after).collect();
+            let possible = before.into_iter().map(after).collect();
             self.possible = self.least_spent(possible);
             return Ok(());
         }
@@ -210,7 +257,21 @@ impl Search<'_> {
         Ok(())
     }
 
+    /// With what only looks, and can now.
+    fn having_looked(&self, from: &Configuration) -> Configuration {
+        let mut looked = from.clone();
+        let pending = self.pending.iter().filter(|&&other| self.action(other).only_looks(&from.state));
+        looked.done.extend(pending.copied().filter(|&other| !from.has(other)));
+        looked.done.sort_unstable();
+        looked
+    }
+
     fn next(&self, from: &Configuration, wanted: u32) -> Vec<Configuration> {
+        let looked = self.having_looked(from);
+        if looked.has(wanted) {
+            return vec![looked];
+        }
+        let from = &looked;
         let mut next = Vec::new();
         // Of those that do the same, and must or may, the one that ends first may as well be the first to take effect.
         let mut first: SmallVec<[u32; 8]> = SmallVec::new();
@@ -247,7 +308,20 @@ impl Search<'_> {
             Action::Loss => from.state.losses(wanted),
             action => from.state.after(action, self.crashes),
         };
-        next.extend(states.into_iter().map(|state| from.with(operation, state)));
+        let states = states.into_iter().filter(|state| !self.is_hopeless(from, operation, state));
+        next.extend(states.map(|state| from.with(operation, state)));
+    }
+
+    /// Whether somebody would have to see what is over then.
+    fn is_hopeless(&self, from: &Configuration, operation: u32, to: &State) -> bool {
+        let Content::Value(over) = from.state.content else { return false };
+        let Some(viewers) = self.viewers.get(&over).filter(|_| to.content != from.state.content) else {
+            return false;
+        };
+        let has_seen = |&other: &u32| {
+            other == operation || from.has(other) || self.operations[other as usize].ended < self.now
+        };
+        !viewers.iter().all(has_seen)
     }
 
     /// What a crash may have to lead to now: what somebody under way sees. All else it may lead to later, when somebody sees it; but

@@ -34,6 +34,13 @@ pub struct Call<K> {
 pub enum Ended {
     /// With a hold, which saw these bytes.
     Held(u64),
+    /// A whole hold was had at one moment: it saw these bytes, and left others.
+    Had {
+        /// What it saw.
+        saw: u64,
+        /// What it wrote, if anything.
+        wrote: Option<u64>,
+    },
     /// Removed or synchronised: done.
     Done,
     /// It would not make the object, and there was none.
@@ -100,6 +107,12 @@ impl<K: Ord + Copy + fmt::Debug> History<K> {
         self.begin(object, who, Action::Acquire(mode, touch, 0))
     }
 
+    /// A whole hold begins, from its get or grab to its put. Where clocks are only nearly the same, nobody knows more of it than that
+    /// it was had at some moment between this and its end. It has to end: what it wrote is not known before.
+    pub fn hold(&mut self, object: K, who: Who, touch: Touch) -> Call<K> {
+        self.begin(object, who, Action::Hold(touch, 0, None))
+    }
+
     /// A remove begins.
     pub fn remove(&mut self, object: K, who: Who) -> Call<K> {
         self.begin(object, who, Action::Remove)
@@ -128,6 +141,7 @@ impl<K: Ord + Copy + fmt::Debug> History<K> {
         operation.time.1 = time;
         let (action, certain) = match (ended, operation.action) {
             (Ended::Held(saw), Action::Acquire(mode, touch, _)) => (Action::Acquire(mode, touch, saw), true),
+            (Ended::Had { saw, wrote }, Action::Hold(touch, ..)) => (Action::Hold(touch, saw, wrote), true),
             (Ended::Done, action) => (action, true),
             (Ended::FoundNothing, _) => (Action::FoundNothing, true),
             (Ended::FoundNoBytes, _) => (Action::FoundNoBytes, true),

@@ -41,6 +41,8 @@ pub enum Content {
 pub(crate) enum Action {
     /// A hold begins, and sees this.
     Acquire(Mode, Touch, u64),
+    /// A hold begins, sees this, may leave something else, and ends, all at one moment.
+    Hold(Touch, u64, Option<u64>),
     /// A hold ends; an exclusive one may leave something else.
     Put(Mode, Option<u64>),
     /// The object ends.
@@ -94,6 +96,10 @@ impl State {
     pub fn after(&self, action: Action, crashes: bool) -> Next {
         match action {
             Action::Acquire(mode, touch, saw) => self.acquire(mode, touch, saw, crashes),
+            Action::Hold(touch, saw, wrote) => {
+                let held = self.acquire(Mode::Exclusive, touch, saw, crashes);
+                held.iter().map(|held| held.put(Action::Put(Mode::Exclusive, wrote), crashes)).collect()
+            }
             Action::Put(..) => smallvec![self.put(action, crashes)],
             Action::Remove if self.held() => Next::new(),
             Action::Remove => smallvec![State::new(Content::Untouched)],
@@ -195,7 +201,7 @@ impl Action {
     /// What an operation may have done of whose end nobody has heard.
     pub fn unheard(self) -> Action {
         match self {
-            Action::Acquire(_, touch, _) => Action::Touch(touch),
+            Action::Acquire(_, touch, _) | Action::Hold(touch, ..) => Action::Touch(touch),
             other => other,
         }
     }
@@ -205,8 +211,20 @@ impl Action {
     pub fn enables_others(self, state: &State) -> bool {
         match self {
             Action::Nothing => false,
-            Action::Acquire(..) => !matches!(state.content, Content::Value(_)),
+            // It may be needed here, or later to make the object.
+            Action::Hold(Touch::Make | Touch::Manual, 0, None) => true,
+            Action::Acquire(..) | Action::Hold(_, _, None) => !matches!(state.content, Content::Value(_)),
             _ => true,
+        }
+    }
+
+    /// Whether it only looks, and may do so now: it takes nothing from anybody, and nobody needs it later.
+    pub fn only_looks(self, state: &State) -> bool {
+        match self {
+            Action::Hold(touch, saw, None) if saw != 0 || touch == Touch::Refuse => {
+                state.content == Content::Value(saw) && !state.held()
+            }
+            _ => false,
         }
     }
 }
@@ -216,6 +234,8 @@ impl fmt::Display for Action {
         match self {
             Action::Acquire(Mode::Shared, _, saw) => write!(f, "get saw {saw}"),
             Action::Acquire(Mode::Exclusive, _, saw) => write!(f, "grab saw {saw}"),
+            Action::Hold(_, saw, None) => write!(f, "a hold that saw {saw}"),
+            Action::Hold(_, saw, Some(value)) => write!(f, "a hold that saw {saw} and left {value}"),
             Action::Put(Mode::Shared, _) => write!(f, "put"),
             Action::Put(Mode::Exclusive, None) => write!(f, "put, nothing written"),
             Action::Put(Mode::Exclusive, Some(value)) => write!(f, "put of {value}"),

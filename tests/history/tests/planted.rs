@@ -421,3 +421,24 @@ fn a_violation_tells_what_happened() {
     let story = h.0.check().unwrap_err().to_string();
     assert!(story.contains("n1.2: get saw 0") && story.contains("put of 5"), "{story}");
 }
+
+#[test]
+fn whole_holds_are_had_at_one_moment() {
+    let who = |thread| Who { node: 1, thread };
+    let mut h = History::default();
+    let remove = h.remove(KEY, who(1));
+    let writes = h.hold(KEY, who(2), Touch::Make);
+    h.end(writes, Ended::Had { saw: 0, wrote: Some(14) });
+    let early = h.hold(KEY, who(3), Touch::Make);
+    h.end(remove, Ended::Done);
+    let late = h.hold(KEY, who(4), Touch::Make);
+    let next = h.hold(KEY, who(2), Touch::Make);
+    h.end(next, Ended::Had { saw: 14, wrote: Some(15) });
+    h.end(early, Ended::Had { saw: 14, wrote: None });
+    let mut right = h.clone();
+    right.end(late, Ended::Had { saw: 14, wrote: None });
+    right.check().unwrap_or_else(|violation| panic!("{violation}"));
+    let again = h.hold(KEY, who(3), Touch::Make);
+    h.end(again, Ended::Had { saw: 14, wrote: None });
+    assert!(h.check().is_err(), "it began when 15 had been left");
+}

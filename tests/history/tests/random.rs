@@ -23,6 +23,7 @@ fn recorded(story: &Story) -> History<u8> {
             (Kind::Acquire(mode, touch, _), false) => {
                 calls[place] = Some(history.acquire(0, who, mode, touch));
             }
+            (Kind::Hold(touch, ..), false) => calls[place] = Some(history.hold(0, who, touch)),
             (Kind::FoundNothing, false) => {
                 calls[place] = Some(history.acquire(0, who, Mode::Shared, Touch::Refuse));
             }
@@ -34,6 +35,7 @@ fn recorded(story: &Story) -> History<u8> {
             (kind, true) => {
                 let ended = match kind {
                     Kind::Acquire(_, _, saw) if operation.certain => Ended::Held(saw),
+                    Kind::Hold(_, saw, wrote) if operation.certain => Ended::Had { saw, wrote },
                     Kind::FoundNothing => Ended::FoundNothing,
                     _ if operation.certain => Ended::Done,
                     _ => Ended::Unknown,
@@ -43,6 +45,12 @@ fn recorded(story: &Story) -> History<u8> {
         }
     }
     history
+}
+
+/// In every third seed of whole holds.
+fn service(threads: u8, crashes: u16, seed: u64) -> Service {
+    let service = Service::new(threads, crashes);
+    if seed.is_multiple_of(3) { service.of_whole_holds() } else { service }
 }
 
 fn seeds(most: u64) -> Vec<u64> {
@@ -58,7 +66,7 @@ fn what_a_service_that_works_shows_is_right() {
         let rng = &mut Rng::with_seed(seed);
         let threads = rng.u8(1..=6);
         let crashes = if rng.bool() { 40 } else { 0 };
-        let story = Service::new(threads, crashes).run(rng, 60);
+        let story = service(threads, crashes, seed).run(rng, 60);
         if let Err(violation) = recorded(&story).check() {
             panic!("SEED={seed}: {violation}");
         }
@@ -72,7 +80,7 @@ fn every_verdict_is_that_of_trying_every_order() {
         let rng = &mut Rng::with_seed(seed);
         let (threads, crashes, operations) =
             (rng.u8(2..=4), [0, 40, 4000][rng.usize(0..3)], rng.usize(4..=9));
-        let mut story = Service::new(threads, crashes).run(rng, operations);
+        let mut story = service(threads, crashes, seed).run(rng, operations);
         story.spoil(rng);
         let (verdict, truth) = (recorded(&story).check(), story.is_right());
         match truth {

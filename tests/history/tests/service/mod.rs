@@ -7,6 +7,8 @@ use kddm_history::{Mode, Touch};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Acquire(Mode, Touch, u64),
+    /// A hold from its beginning to its end, at one moment; it may leave something else.
+    Hold(Touch, u64, Option<u64>),
     Put(Mode, Option<u64>),
     Remove,
     FoundNothing,
@@ -75,6 +77,11 @@ impl Object {
                     Mode::Exclusive => next.writer = true,
                 }
             }
+            Kind::Hold(touch, saw, wrote) => {
+                let held = self.after(Kind::Acquire(Mode::Exclusive, touch, saw));
+                let put = |held: Object| held.after(Kind::Put(Mode::Exclusive, wrote));
+                return held.into_iter().flat_map(put).collect();
+            }
             Kind::Put(mode, wrote) => {
                 match mode {
                     Mode::Shared => next.readers = self.readers.saturating_sub(1),
@@ -116,6 +123,8 @@ enum Doing {
 pub struct Service {
     object: Object,
     threads: Vec<Doing>,
+    /// Threads have whole holds.
+    whole: bool,
     /// Of 65,536 steps.
     crashes: u16,
     story: Story,
@@ -125,7 +134,13 @@ pub struct Service {
 impl Service {
     pub fn new(threads: u8, crashes: u16) -> Service {
         let threads = vec![Doing::Nothing; usize::from(threads)];
-        Service { object: Object::new(), threads, crashes, story: Story::default(), written: 0 }
+        let (object, story) = (Object::new(), Story::default());
+        Service { object, threads, whole: false, crashes, story, written: 0 }
+    }
+
+    /// Of its holds only is told when they began and ended.
+    pub fn of_whole_holds(self) -> Service {
+        Service { whole: true, ..self }
     }
 
     /// About so many operations.
@@ -135,6 +150,12 @@ impl Service {
             self.step(thread, rng);
             if rng.u16(..) < self.crashes {
                 self.crash(rng);
+            }
+        }
+        // What a whole hold wrote is known from its end alone.
+        for thread in 0..self.threads.len() {
+            if self.whole && matches!(self.threads[thread], Doing::Done(_)) {
+                self.step(thread, rng);
             }
         }
         self.story
@@ -155,6 +176,13 @@ impl Service {
                 let kind = match rng.u8(0..12) {
                     0 => Kind::Remove,
                     1 => Kind::Sync,
+                    _ if self.whole => {
+                        let wrote = (mode == Mode::Exclusive).then(|| {
+                            self.written += 1;
+                            self.written
+                        });
+                        Kind::Hold(touch, 0, wrote)
+                    }
                     _ => Kind::Acquire(mode, touch, 0),
                 };
                 self.threads[thread] = Doing::Asked(self.begin(thread, kind));
@@ -185,6 +213,10 @@ impl Service {
             Kind::Acquire(mode, touch, _) => match (self.object.value, touch) {
                 (None, Touch::Refuse) => Kind::FoundNothing,
                 (value, _) => Kind::Acquire(mode, touch, value.unwrap_or(0)),
+            },
+            Kind::Hold(touch, _, wrote) => match (self.object.value, touch) {
+                (None, Touch::Refuse) => Kind::FoundNothing,
+                (value, _) => Kind::Hold(touch, value.unwrap_or(0), wrote),
             },
             kind => kind,
         };
@@ -229,6 +261,7 @@ impl Story {
         let operation = &mut self.operations[place];
         operation.kind = match operation.kind {
             Kind::Acquire(mode, touch, _) => Kind::Acquire(mode, touch, other),
+            Kind::Hold(touch, _, wrote) => Kind::Hold(touch, other, wrote),
             Kind::Put(mode, Some(_)) => Kind::Put(mode, None),
             Kind::Put(Mode::Exclusive, None) => Kind::Put(Mode::Exclusive, Some(other)),
             kind => kind,
@@ -250,13 +283,18 @@ impl Story {
         let told = |place: usize| ended[place] != usize::MAX;
         let mut left: Vec<usize> = (0..count)
             .filter(|&place| {
-                told(place) || !matches!(self.operations[place].kind, Kind::Acquire(..) | Kind::FoundNothing)
+                told(place)
+                    || !matches!(
+                        self.operations[place].kind,
+                        Kind::Acquire(..) | Kind::Hold(..) | Kind::FoundNothing
+                    )
             })
             .collect();
-        // An acquire that nobody heard of may have made the object.
+        // A hold that nobody heard of may have made the object.
         let touches: Vec<usize> = (0..count)
             .filter(|&place| {
-                !told(place) && matches!(self.operations[place].kind, Kind::Acquire(_, Touch::Make, _))
+                let kind = self.operations[place].kind;
+                !told(place) && matches!(kind, Kind::Acquire(_, Touch::Make, _) | Kind::Hold(Touch::Make, ..))
             })
             .collect();
         left.extend(&touches);
@@ -271,7 +309,7 @@ impl Story {
         left.iter().filter(|&&place| began[place] < until).any(|&place| {
             let rest: Vec<usize> = left.iter().copied().filter(|&other| other != place).collect();
             let kind = match self.operations[place].kind {
-                Kind::Acquire(..) if ended[place] == usize::MAX => {
+                Kind::Acquire(..) | Kind::Hold(..) if ended[place] == usize::MAX => {
                     return self.made(object, &rest, began, ended);
                 }
                 kind => kind,
