@@ -49,6 +49,15 @@ pub struct Case {
     /// Median over the floor's median.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio: Option<f64>,
+    /// The fastest tenth of the samples is not longer, in µs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p10_us: Option<f64>,
+    /// The same of the floor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor_p10_us: Option<f64>,
+    /// One over the other: what a busy machine hides least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio_p10: Option<f64>,
     /// Protocol messages per operation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages: Option<f64>,
@@ -96,7 +105,7 @@ impl Case {
         let us = |share| ours.quantile_us(share);
         let times =
             Times { min_us: us(0.0), p50_us: us(0.5), p99_us: us(0.99), p999_us: us(0.999), max_us: us(1.0) };
-        Case { count: ours.count(), times: Some(times), ..Case::counted(name, 0) }
+        Case { count: ours.count(), times: Some(times), p10_us: Some(us(0.1)), ..Case::counted(name, 0) }
     }
 
     /// The row of `name`, of which `count` were counted, not timed.
@@ -137,7 +146,10 @@ impl Case {
     pub fn beside(self, name: &str, floor: &Latencies) -> Case {
         let floor_us = floor.quantile_us(0.5);
         let ratio = (floor_us > 0.0).then(|| self.p50_us() / floor_us);
-        Case { floor: Some(name.into()), floor_us: Some(floor_us), ratio, ..self }
+        let fastest = floor.quantile_us(0.1);
+        let ratio_p10 = self.p10_us.filter(|_| fastest > 0.0).map(|ours| ours / fastest);
+        let floor = Some(name.into());
+        Case { floor, floor_us: Some(floor_us), floor_p10_us: Some(fastest), ratio, ratio_p10, ..self }
     }
 }
 

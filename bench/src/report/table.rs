@@ -9,7 +9,7 @@ type Column = (&'static str, fn(&Case) -> String);
 /// Columns of words, which begin at the left.
 const WORDS: [&str; 4] = ["operation", "node", "home", "beside"];
 
-const COLUMNS: [Column; 23] = [
+const COLUMNS: [Column; 24] = [
     ("operation", |case| case.case.clone()),
     ("node", |case| case.node.clone().unwrap_or_default()),
     ("home", |case| case.home.clone().unwrap_or_default()),
@@ -32,7 +32,8 @@ const COLUMNS: [Column; 23] = [
     ("directory B", |case| figure(case.directory_bytes)),
     ("beside", |case| case.floor.clone().unwrap_or_default()),
     ("p50 µs ", |case| figure(case.floor_us)),
-    ("ratio", |case| case.ratio.map(|ratio| format!("{ratio:.1}×")).unwrap_or_default()),
+    ("ratio", |case| case.ratio.map(|ratio| format!("{ratio:.2}×")).unwrap_or_default()),
+    ("fastest 10 %", |case| case.ratio_p10.map(|ratio| format!("{ratio:.2}×")).unwrap_or_default()),
 ];
 
 /// The table of `cases`.

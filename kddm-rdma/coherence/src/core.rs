@@ -341,7 +341,7 @@ impl Core {
             Body::Knew { what, view } => self.told_of(key, view, what),
             // at every member
             Body::Doubt { view, homes, gone } => self.doubt(Doubt { view, homes, gone }),
-            Body::Reported { established } => self.reported(from, established, cx),
+            Body::Reported { established, settled } => self.reported(from, established, settled, cx),
             Body::Opened => self.opened(from, cx),
             // at the requester
             Body::Grant { rid, seq, source, acks, owner, exclusive } => {

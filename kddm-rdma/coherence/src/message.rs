@@ -333,6 +333,8 @@ pub enum Body {
     Reported {
         /// The sender has served in an earlier view: it has told all doubts.
         established: bool,
+        /// The last view of which the sender knows that all its homes granted.
+        settled: ViewId,
     },
     /// home → holder: what becomes of the reported copy.
     Rebuilt {

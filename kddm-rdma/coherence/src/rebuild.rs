@@ -17,6 +17,8 @@ pub(crate) struct Change {
     pub reported: bool,
     /// Some member knows what was before.
     pub established: bool,
+    /// The last view of which some member knows that all its homes granted.
+    pub settled: ViewId,
     /// Whose report is not all in.
     pub due: NodeSet,
     /// Copies of a home that is gone which the linker still makes, for nobody: we report when it has.
@@ -61,6 +63,13 @@ impl Doubt {
 }
 
 impl Change {
+    /// Once all homes of a view granted, they know all that was known before, and may have forgotten again what they were told of
+    /// objects that nobody has: who has not heard of that view's end tells it anew.
+    fn forget_before_settled(&mut self) {
+        let settled = self.settled;
+        self.knew.retain(|_, (view, _)| *view >= settled);
+    }
+
     /// The last home that granted knows best.
     pub fn learn(&mut self, key: ObjectKey, view: ViewId, what: Knew) {
         let known = self.knew.entry(key).or_insert((view, what));
@@ -110,9 +119,16 @@ impl Core {
         })
     }
 
-    pub(crate) fn reported<S: Store>(&mut self, from: NodeId, established: bool, cx: &mut Context<'_, S>) {
+    pub(crate) fn reported<S: Store>(
+        &mut self,
+        from: NodeId,
+        established: bool,
+        settled: ViewId,
+        cx: &mut Context<'_, S>,
+    ) {
         if let Phase::Changing(change) = &mut self.views.phase {
             change.established |= established;
+            change.settled = change.settled.max(settled);
             change.due.remove(from);
         }
         self.try_open(cx);
@@ -134,6 +150,7 @@ impl Core {
             let all: NodeSet = (1..=254).filter_map(|id| NodeId::new(id).ok()).collect();
             self.doubt(Doubt { view: self.view, homes: all, gone: all });
         }
+        change.forget_before_settled();
         let mut keys: BTreeSet<ObjectKey> = change.reports.keys().copied().collect();
         keys.extend(change.knew.keys());
         keys.extend(self.directory.keys());

@@ -34,6 +34,8 @@ pub(crate) struct Views {
     past: Vec<(ViewId, NodeSet)>,
     /// All homes of this view grant.
     pub settled: bool,
+    /// The last view of which that could be said.
+    last_settled: ViewId,
     /// The last view whose expelled nodes are known to use nothing any more.
     pub fenced: ViewId,
     next: Option<View>,
@@ -76,6 +78,7 @@ impl Views {
             ledger: BTreeMap::new(),
             past: Vec::new(),
             settled: loss == Loss::Local,
+            last_settled: ViewId(0),
             fenced: ViewId(0),
             next: None,
             connected: BTreeMap::new(),
@@ -427,7 +430,8 @@ impl Core {
         }
         for member in members {
             let established = self.views.established;
-            self.send(member, NOTHING, Body::Reported { established }, cx);
+            let settled = self.views.last_settled;
+            self.send(member, NOTHING, Body::Reported { established, settled }, cx);
         }
     }
 
@@ -436,6 +440,7 @@ impl Core {
         self.views.opened.insert(home);
         if !self.views.settled && self.homes.iter().all(|&home| self.views.opened.contains(home)) {
             self.views.settled = true;
+            self.views.last_settled = self.view;
             self.views.past.clear();
             let known = std::mem::take(&mut self.views.ledger).into_keys().chain(self.directory.keys());
             for key in known.collect::<BTreeSet<_>>() {

@@ -35,7 +35,7 @@
 //! 22    REPORT      holder → home             0..4 view | 4..8 seq | 8 mode | 9 named | 10..12 zero | 12..24 copy | 24..36 kept
 //! 23    KNEW        home → next home          0..4 view | 4 what | 5..8 zero
 //! 24    DOUBT       member → member           0..4 view | 4..8 zero | 8..40 homes | 40..72 gone
-//! 25    REPORTED    member → member           0 established
+//! 25    REPORTED    member → member           0 established | 1..4 zero | 4..8 settled
 //! 26    REBUILT     home → holder             0 keep
 //! 27    OPENED      home → member
 //!

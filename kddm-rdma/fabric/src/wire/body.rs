@@ -176,6 +176,15 @@ layout!(
 );
 
 layout!(
+    /// REPORTED.
+    Reported, 8 {
+        0 established: u8,
+        1 zero: [u8; 3],
+        4 settled: U32,
+    }
+);
+
+layout!(
     /// DOUBT.
     Doubt, 72 {
         0 view: U32,

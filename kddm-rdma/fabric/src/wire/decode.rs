@@ -119,7 +119,10 @@ fn decode_body(bytes: Bytes<'_>) -> Result<Body, WireError> {
         Kind::Knew => knew(bytes)?,
         Kind::Doubt => doubt(bytes)?,
         Kind::Reported => {
-            Body::Reported { established: bytes.flag("established", bytes.exactly::<[u8; 1]>()?[0])? }
+            let raw: body::Reported = bytes.exactly()?;
+            bytes.zeros(&raw.zero)?;
+            let established = bytes.flag("established", raw.established)?;
+            Body::Reported { established, settled: ViewId(raw.settled.get()) }
         }
         Kind::Rebuilt => rebuilt(bytes)?,
         Kind::Opened => {

@@ -174,7 +174,10 @@ fn encode_body(body: &Body, out: &mut Vec<u8>) {
             let [homes, gone] = [homes, gone].map(|set| set.words().map(U64::new));
             put(out, &body::Doubt { view: view.0.into(), zero: [0; 4], homes, gone });
         }
-        Body::Reported { established } => out.push(u8::from(*established)),
+        Body::Reported { established, settled } => put(
+            out,
+            &body::Reported { established: u8::from(*established), zero: [0; 3], settled: settled.0.into() },
+        ),
         Body::Rebuilt { keep } => out.push(*keep as u8),
         Body::Evict | Body::Opened => {}
     }

@@ -151,7 +151,8 @@ fn views() -> impl Strategy<Value = Body> {
         ),
         (what, view()).prop_map(|(what, view)| Body::Knew { what, view }),
         (view(), nodes(), nodes()).prop_map(|(view, homes, gone)| Body::Doubt { view, homes, gone }),
-        any::<bool>().prop_map(|established| Body::Reported { established }),
+        (any::<bool>(), any::<u32>())
+            .prop_map(|(established, settled)| Body::Reported { established, settled: ViewId(settled) }),
         keep.prop_map(|keep| Body::Rebuilt { keep }),
         Just(Body::Opened),
     ]
