@@ -4,7 +4,7 @@ N ?= 20
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BENCH := $(TARGET)/debug/kddm-bench
 
-.PHONY: help setup build demo test test-long bench scale lint repeat model mutants sim
+.PHONY: help setup build demo test test-long bench soft-roce scale lint repeat model mutants sim
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -24,6 +24,9 @@ test: setup ## lint, all tests, a summary; installs what it needs
 
 bench: build ## latencies beside their floors: tables and target/report/*.json
 	@tests/bench $(BENCH)
+
+soft-roce: build ## latencies over real RDMA, in guests with soft-RoCE, beside bare verbs and perftest: target/report/latency.json
+	@soft-roce/report
 
 scale: build ## messages, hops and memory from 2 to 250 nodes, in virtual time: tables, target/report/scale*
 	$(TARGET)/debug/kddm-scale

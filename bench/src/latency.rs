@@ -22,6 +22,7 @@ mod member;
 mod node;
 mod pattern;
 mod pictures;
+mod reference;
 mod workloads;
 
 pub use fabric::Kind;
@@ -71,6 +72,9 @@ pub struct Options {
     /// Where the report goes [default: target/report]
     #[arg(long)]
     pub out: Option<PathBuf>,
+    /// What ib_read_lat, ib_send_lat and ib_read_bw printed on the same machines, in files of these names: to stand beside
+    #[arg(long, value_name = "DIR")]
+    pub perftest: Option<PathBuf>,
 }
 
 impl Options {
@@ -178,7 +182,8 @@ fn conduct(listener: &TcpListener, place: Place, options: &Options) -> Result<()
     let (measured, left_out) = measure(&cluster, options)?;
     drop(cluster);
     member.join().ok().context("BUG: rank 0 panicked")??;
-    report.cases = measured.iter().map(|measured| measured.case.clone()).collect();
+    report.cases = options.perftest.as_deref().map_or(Ok(Vec::new()), reference::rows)?;
+    report.cases.extend(measured.iter().map(|measured| measured.case.clone()));
     report.left_out = left_out;
     println!("{}", report.table());
     report.left_out.iter().for_each(|case| println!("left out: {case}"));

@@ -5,6 +5,7 @@ use std::{
     env,
     fs::{self, OpenOptions},
     io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -16,6 +17,14 @@ pub fn find(name: &str) -> PathBuf {
     let built = name.replace('.', "-");
     let beside = [name, &built].map(|name| own.with_file_name(name));
     beside.into_iter().find(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(name))
+}
+
+/// Goes on as `command`, whose output and exit code take the place of this program's. Returns only if it cannot be run: why.
+pub fn become_program(command: &mut Command) -> anyhow::Error {
+    let error = command.exec();
+    let program = Path::new(command.get_program()).display();
+    anyhow::Error::new(error)
+        .context(format!("{program}: cannot be run; install it beside this program or in PATH"))
 }
 
 /// A server that is to be started.

@@ -1,8 +1,10 @@
 //! `kdfs-server`: the daemon of a node.
 #![forbid(unsafe_code)]
 
+mod doctor;
+
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use kddm_object::NodeId;
 use kdfs_server::{Options, start};
 use nix::{
@@ -29,8 +31,10 @@ use tracing_subscriber::EnvFilter;
 ///
 /// What is logged is chosen with the environment variable KDFS_LOG, for example KDFS_LOG=debug.
 #[derive(Parser, Debug)]
-#[command(name = "kdfs-server", version)]
+#[command(name = "kdfs-server", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// The cluster file.
     #[arg(long, value_name = "FILE", default_value = kddm_cluster::paths::CLUSTER_FILE)]
     config: PathBuf,
@@ -61,8 +65,16 @@ struct Arguments {
     unsound_skip_invalidations: bool,
 }
 
+#[derive(Subcommand, Debug)]
+enum Command {
+    Doctor(doctor::Arguments),
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(Command::Doctor(arguments)) = &arguments.command {
+        return doctor::run(arguments);
+    }
     if arguments.report {
         // It fails only in a process that leads its group already: one started by hand.
         let _ = setsid();
@@ -80,7 +92,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     log(arguments)?;
-    raise_descriptor_limit();
+    raise_limits();
     // Before anything is started, so that a signal is never missed.
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let (server, listener) = start(&Options {
@@ -132,11 +144,13 @@ fn log(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Slabs and the partition's files are descriptors.
-fn raise_descriptor_limit() {
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // Best effort: what is too little shows up as an error of its own.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+/// Slabs and the partition's files are descriptors; slabs that an RDMA device reads are locked in memory.
+fn raise_limits() {
+    for resource in [Resource::RLIMIT_NOFILE, Resource::RLIMIT_MEMLOCK] {
+        if let Ok((_, hard)) = getrlimit(resource) {
+            // Best effort: what is too little shows up as an error of its own.
+            let _ = setrlimit(resource, hard, hard);
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::control::Deed;
 use super::node::INLINE_MAX;
-use super::pattern::Step::{All, Message, Read};
+use super::pattern::Step::{All, Aside, Message, Read};
 use super::pattern::{Rank, Step, Walk};
 
 /// Who asks.
@@ -33,6 +33,10 @@ pub mod wire {
     pub const HAND: u32 = 64;
     /// DISCARD.
     pub const DISCARD: u32 = 44;
+    /// DONE and SHARED.
+    pub const DONE: u32 = 56;
+    /// FETCHED.
+    pub const FETCHED: u32 = 44;
 }
 
 /// Which objects a step of the preparation is about.
@@ -120,15 +124,28 @@ pub fn get_shared(nodes: Rank, home: Rank, bytes: u32) -> Walk {
     Roles { nodes, home, bytes }.granted()
 }
 
-/// From holder to holder, through the ranks below `holders`: one message, and a READ if the bytes do not ride along.
-pub fn hand_over(holders: Rank, bytes: u32) -> Walk {
+/// From holder to holder, through the ranks below `holders`: one message, and a READ if the bytes do not ride along; and that the
+/// holder asks for its next turn.
+pub fn hand_over(holders: Rank, home: Rank, bytes: u32) -> Walk {
     let hand = |from: Rank| {
         let to = (from + 1) % holders;
         let rides = bytes <= INLINE_MAX;
+        let again = Aside(vec![Message(home, wire::REQUEST), Message(to, wire::RECALL)]);
         let message = Message(to, wire::HAND + if rides { bytes } else { 0 });
-        [Some(message), (!rides).then_some(Read(from, bytes))].into_iter().flatten()
+        let read = (!rides).then_some(Read(from, bytes));
+        [Some(message), Some(again), read, Some(done(home)), Some(fetched(from))].into_iter().flatten()
     };
     (0..holders).flat_map(hand).collect()
+}
+
+/// The requester has what it asked for: nobody waits for that to arrive.
+fn done(home: Rank) -> Step {
+    Aside(vec![Message(home, wire::DONE)])
+}
+
+/// So has it the bytes of the old owner.
+fn fetched(owner: Rank) -> Step {
+    Aside(vec![Message(owner, wire::FETCHED)])
 }
 
 impl Roles {
@@ -183,7 +200,7 @@ impl Roles {
 
     fn first_touch(self, deed: Deed) -> Spec {
         let name = format!("{}, first touch", named(deed));
-        self.spec(name, deed, self.ask(vec![Message(REQUESTER, wire::GRANT)]))
+        self.spec(name, deed, self.ask(vec![Message(REQUESTER, wire::GRANT), done(self.home)]))
     }
 
     fn get_shared(self, copies: Rank) -> Spec {
@@ -200,7 +217,12 @@ impl Roles {
             true => vec![Message(REQUESTER, wire::HAND + self.bytes)],
             false => vec![Message(REQUESTER, wire::HAND), Read(OWNER, self.bytes)],
         };
-        let walk = self.ask([vec![Message(OWNER, wire::RECALL)], hand].concat());
+        // SHARED, or DONE and FETCHED.
+        let walk = match deed {
+            Deed::Get => [vec![Message(OWNER, wire::RECALL), done(self.home)], hand].concat(),
+            _ => [vec![Message(OWNER, wire::RECALL)], hand, vec![done(self.home), fetched(OWNER)]].concat(),
+        };
+        let walk = self.ask(walk);
         let spec = self.spec(name, deed, walk);
         Spec { before: vec![(OWNER, Deed::Grab, Which::Measured)], nodes: 2, ..spec }
     }
@@ -212,7 +234,8 @@ impl Roles {
             _ => format!("grab, {copies} remote copies"),
         };
         let branches = [self.grant()].into_iter().chain(self.invalidate(copies, REQUESTER)).collect();
-        self.shared(false, copies, self.spec(name, Deed::Grab, self.ask(vec![All(branches)])))
+        let walk = self.ask(vec![All(branches), done(self.home), fetched(OWNER)]);
+        self.shared(false, copies, self.spec(name, Deed::Grab, walk))
     }
 
     /// A grab by the owner.
@@ -225,7 +248,8 @@ impl Roles {
     }
 
     fn upgrade_of_another(self) -> Spec {
-        let spec = self.spec("upgrade, the owner is another".into(), Deed::Grab, self.upgraded(1));
+        let walk = [self.upgraded(1), vec![fetched(OWNER)]].concat();
+        let spec = self.spec("upgrade, the owner is another".into(), Deed::Grab, walk);
         let before = [OWNER, REQUESTER].map(|rank| (rank, Deed::Get, Which::Measured)).into();
         Spec { before, sharers: Some(2), nodes: 2, ..spec }
     }
@@ -233,7 +257,7 @@ impl Roles {
     fn upgraded(self, copies: Rank) -> Walk {
         let grant = vec![Message(REQUESTER, wire::GRANT)];
         let branches = [grant].into_iter().chain(self.invalidate(copies, REQUESTER)).collect();
-        self.ask(vec![All(branches)])
+        self.ask(vec![All(branches), done(self.home)])
     }
 
     /// The home has all copies dropped; then it has what the nodes keep dropped, the newest last, which is the owner's here.
@@ -293,7 +317,7 @@ mod tests {
     use crate::latency::node::{id, object};
     use crate::latency::pattern::Program;
     use kddm_coherence::{Body, Message, RecallKind, Request, RequestKind, Source};
-    use kddm_object::{FirstTouch, NodeSet, Rid, Seq, ViewId};
+    use kddm_object::{FirstTouch, Generation, Location, NodeSet, Rid, Seq, SlotId, ViewId};
     use kddm_rdma::Incarnation;
 
     #[test]
@@ -338,5 +362,9 @@ mod tests {
         assert_eq!(bytes(invalidate), wire::INVALIDATE);
         assert_eq!(bytes(Body::Hand { seq, rid, source, exclusive: true }), wire::HAND);
         assert_eq!(bytes(Body::Discard { seq }), wire::DISCARD);
+        let (slot, generation) = (SlotId(1), Generation(1));
+        let location = Location { node: requester, slot, generation };
+        assert_eq!(bytes(Body::Shared { seq, location }), wire::DONE);
+        assert_eq!(bytes(Body::Fetched { seq }), wire::FETCHED);
     }
 }

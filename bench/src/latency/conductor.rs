@@ -4,6 +4,7 @@ use super::control::{Answer, Hello, Line, Moved, Order, Times, Turn, VERSION, We
 use super::member::Place;
 use super::pattern::{Program, Rank};
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use std::cell::Cell;
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -23,6 +24,8 @@ pub struct Cluster {
     place: Place,
     streams: Vec<TcpStream>,
     answers: Receiver<Heard>,
+    /// How many the floor has had.
+    programs: Cell<u32>,
 }
 
 impl Cluster {
@@ -41,7 +44,7 @@ impl Cluster {
             let heard = heard.clone();
             thread::Builder::new().name("listens".into()).spawn(move || listen(rank, line, &heard))?;
         }
-        let cluster = Cluster { place: place.clone(), streams, answers };
+        let cluster = Cluster { place: place.clone(), streams, answers, programs: Cell::new(0) };
         let announced = cluster.answers_of(&cluster.ranks())?.into_iter().map(|answer| match answer {
             Answer::Here(announced) => Ok(announced),
             other => Err(unexpected(&other)),
@@ -96,6 +99,9 @@ impl Cluster {
     /// # Errors
     /// If somebody failed, or has ended.
     pub fn walk(&self, program: &Program, rounds: u32, width: u32) -> Result<Times> {
+        let number = self.programs.get();
+        self.programs.set(number.wrapping_add(1));
+        let program = Program { number, ..program.clone() };
         let others = program.others();
         self.together(others.iter().map(|&rank| (rank, Order::Serve(program.clone()))))?;
         self.tell(program.start, &Order::Walk(program.clone(), rounds, width))?;

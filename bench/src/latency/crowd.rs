@@ -39,7 +39,7 @@ pub fn mix_name(percent: u32) -> String {
 pub fn hand_over(bench: &mut Bench, holders: Rank, bytes: u32) -> Result<Measured> {
     let nodes = bench.cluster.nodes();
     let home = if holders > distant(nodes) { holders - 1 } else { distant(nodes) };
-    let program = Program::of(&cases::hand_over(holders, bytes), REQUESTER)?;
+    let program = Program::of(&cases::hand_over(holders, home, bytes), REQUESTER)?;
     let block = bench.size.block;
     let total = block * u32::from(holders);
     let samples = bench.blocks(block, |bench, samples| {

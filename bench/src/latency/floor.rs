@@ -16,8 +16,10 @@ use std::time::{Duration, Instant};
 /// Names a message or a READ: which act of which walk it is.
 pub type Tag = u32;
 
-/// Ends the serving of a program.
-const STOP: Tag = Tag::MAX;
+/// Low bits of a tag: the act of the walk, in all walks that are under way; all set, it ends the serving of the program. Above them is
+/// the program's number.
+const ACT_BITS: u32 = 12;
+const STOP: Tag = (1 << ACT_BITS) - 1;
 /// Bytes of that message.
 const STOP_BYTES: u32 = 64;
 /// When nothing comes for so long, something is broken.
@@ -112,7 +114,7 @@ pub fn walk(
     }
     walked.all = begin.elapsed();
     for rank in program.others() {
-        walker.bare.send(rank, STOP, STOP_BYTES)?;
+        walker.bare.send(rank, walker.number | STOP, STOP_BYTES)?;
     }
     walker.bare.flush()?;
     Ok(walked)
@@ -141,6 +143,7 @@ struct Walker<'a> {
     bare: &'a mut dyn Bare,
     program: &'a Program,
     me: Rank,
+    number: Tag,
     /// The longest, and the present time for which it looks again before it sleeps.
     most_spin: Duration,
     spin: Duration,
@@ -152,8 +155,9 @@ struct Walker<'a> {
 impl<'a> Walker<'a> {
     fn new(bare: &'a mut dyn Bare, program: &'a Program, me: Rank, width: u32, spin: Duration) -> Self {
         let once = program.acts.iter().map(|act| act.after).chain([program.ends]);
+        let number = program.number << ACT_BITS;
         let awaited = std::iter::repeat_n(once, width as usize).flatten().collect();
-        Walker { bare, program, me, most_spin: spin, spin, awaited, arrived: Vec::new() }
+        Walker { bare, program, me, number, most_spin: spin, spin, awaited, arrived: Vec::new() }
     }
 
     fn begin(&mut self, instance: u32) -> Result<()> {
@@ -174,9 +178,11 @@ impl<'a> Walker<'a> {
         self.spin = next.clamp(self.most_spin / 64, self.most_spin);
         let mut turn = Turn::default();
         for tag in std::mem::take(&mut self.arrived) {
-            match tag {
+            match tag & STOP {
+                // Nobody waited for it, in a program that is over.
+                _ if tag & !STOP != self.number => {}
                 STOP => turn.stopped = true,
-                tag => turn.ended.extend(self.done(tag)?),
+                act => turn.ended.extend(self.done(act)?),
             }
         }
         Ok(turn)
@@ -208,7 +214,7 @@ impl<'a> Walker<'a> {
         if act.at != self.me {
             bail!("BUG: rank {} is to do what rank {} has to", self.me, act.at);
         }
-        let tag = instance * self.program.acts.len() as u32 + number as u32;
+        let tag = self.number | (instance * self.program.acts.len() as u32 + number as u32);
         match act.what {
             What::Send(to, bytes) => self.bare.send(to, tag, bytes),
             What::Read(from, bytes) => self.bare.read(from, tag, bytes),

@@ -162,12 +162,18 @@ impl Member {
     }
 }
 
+/// Acts of a program: as many walks as are under way at most have numbers for them all.
+const MOST_ACTS: usize = 63;
+
 /// A program that came over the network.
 fn checked(program: Program) -> Result<Program> {
     let acts = program.acts.len();
     let mut named = program.acts.iter().flat_map(|act| &act.then);
     let known = named.all(|&act| act <= acts) && program.first.iter().all(|&act| act < acts);
-    ensure!(known && (1..1000).contains(&acts), "a program that names acts it does not have");
+    ensure!(
+        known && (1..=MOST_ACTS).contains(&acts),
+        "a program that names acts it does not have, or too many"
+    );
     Ok(program)
 }
 

@@ -21,6 +21,8 @@ pub enum Step {
     Message(Rank, u32),
     /// The node where the walk is READs so many bytes from that one, and goes on when they are there.
     Read(Rank, u32),
+    /// A walk that begins here, and that nobody waits for.
+    Aside(Walk),
     /// Walks that begin here together. All end at one node, and there the walk goes on when the last of them has come.
     All(Vec<Walk>),
 }
@@ -50,6 +52,8 @@ pub enum What {
 /// A walk as acts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
+    /// Tells it from others: what nobody waits for may arrive when the next is under way.
+    pub number: u32,
     /// Where it begins and ends.
     pub start: Rank,
     /// All acts.
@@ -66,7 +70,7 @@ impl Program {
     /// # Errors
     /// If walks that should join end at different nodes, or the whole does not come back.
     pub fn of(walk: &Walk, start: Rank) -> Result<Program> {
-        let mut program = Program { start, acts: Vec::new(), first: Vec::new(), ends: 0 };
+        let mut program = Program { number: 0, start, acts: Vec::new(), first: Vec::new(), ends: 0 };
         let (end, last) = program.lay(walk, start, Vec::new())?;
         ensure!(end == start, "the walk ends at rank {end}, not at rank {start} where it began");
         program.ends = last.len() as u32;
@@ -97,6 +101,10 @@ impl Program {
                 Step::Read(from, bytes) => (What::Read(*from, *bytes), at),
                 Step::All(walks) => {
                     (at, last) = self.fork(walks, at, &last)?;
+                    continue;
+                }
+                Step::Aside(walk) => {
+                    self.lay(walk, at, last.clone())?;
                     continue;
                 }
             };

@@ -9,6 +9,14 @@ pub const CLUSTER_FILE: &str = "/etc/kdfs/cluster.toml";
 /// Where installed servers keep their sockets.
 pub const RUN_DIRECTORY: &str = "/run/kdfs";
 
+/// Where the servers of the cluster that `file` describes keep their sockets: those of a playground beside it.
+pub fn run_directory(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(beside) if file != Path::new(CLUSTER_FILE) => beside.join("run"),
+        _ => PathBuf::from(RUN_DIRECTORY),
+    }
+}
+
 /// The admin socket of `node`'s server in the run directory `run` ([`RUN_DIRECTORY`] when installed).
 pub fn socket(run: &Path, node: NodeId) -> PathBuf {
     run.join(format!("{node}.sock"))

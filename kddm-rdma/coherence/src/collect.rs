@@ -152,7 +152,7 @@ impl Core {
         if self.is_durable(key, cx.store) {
             self.directory.start(key, Transaction { seq, work: Work::Device { by, rid, kept } });
             cx.effects.push(Effect::Linker(key, LinkerCall::Remove));
-        } else if !self.is_empty_object(key, cx.store) && !self.planted(Mutant::NoDiscard) {
+        } else if !self.planted(Mutant::NoDiscard) {
             // Should a node die later, what somebody still keeps for a READ that is long over must not be taken for the object.
             let newest = kept.iter().max_by(|a, b| later(a.1.since, b.1.since)).map(|(node, _)| *node);
             let then = Then::Discard(by, rid, newest);

@@ -97,7 +97,8 @@ pub struct Core {
 /// A remove or sync at its home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Call {
-    pub op: OpId,
+    /// `None`: of a node that wants to leave, and waits for the answer.
+    pub op: Option<OpId>,
     pub key: ObjectKey,
     pub kind: RequestKind,
 }
@@ -302,8 +303,8 @@ impl Core {
         }
         match asked {
             Asked::Hold { .. } | Asked::Prefetch => self.begin_hold(op, key, asked, cx),
-            Asked::Remove => self.begin_call(op, key, RequestKind::Remove, cx),
-            Asked::Sync => self.begin_call(op, key, RequestKind::Sync, cx),
+            Asked::Remove => self.begin_call(Some(op), key, RequestKind::Remove, cx),
+            Asked::Sync => self.begin_call(Some(op), key, RequestKind::Sync, cx),
             Asked::Flush => self.evict(key, Some(op), cx),
         }
     }

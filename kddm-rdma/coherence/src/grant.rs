@@ -72,7 +72,7 @@ impl Core {
         copy.candidate = None;
         let Some(request) = copy.request.as_mut() else { return };
         let Some(slot) = slot else {
-            request.data = Data::Unlanded(source);
+            request.data = Data::Unlanded(Box::new(source));
             self.starve(key, cx);
             return;
         };
@@ -106,7 +106,7 @@ impl Core {
     pub(crate) fn retry_land<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
         let Some(request) = self.request_mut(key) else { return };
         if let Data::Unlanded(source) = &request.data {
-            let source = source.clone();
+            let source = (**source).clone();
             self.land(key, source, cx);
             self.try_finish(key, cx);
         }
@@ -172,6 +172,7 @@ impl Core {
         if let Some((home, _)) = self.home_of(key, cx.store) {
             self.send(home, key, Body::Retrying { rid: Rid(0), seq }, cx);
         }
+        self.stay_until_heard(key, cx);
         self.end_request(key, Some(error), cx);
     }
 
@@ -354,6 +355,7 @@ impl Core {
         if let (Some(seq), Some((home, _))) = (told, self.home_of(key, cx.store)) {
             self.send(home, key, Body::Retrying { rid: Rid(0), seq }, cx);
         }
+        self.stay_until_heard(key, cx);
         self.end_request(key, Some(OpError::NoMemory), cx);
     }
 

@@ -70,9 +70,9 @@ impl Core {
         if !self.keepers.is_empty() {
             self.dismiss_keepers(key, cx);
         }
-        let doubtful = self.is_doubtful(key, cx.store);
+        let may_be_lost = self.is_doubtful(key, cx.store) && !self.is_empty_object(key, cx.store);
         while let Some(state) = self.directory.settled(key) {
-            if doubtful && state == State::Uncached {
+            if may_be_lost && state == State::Uncached {
                 self.directory.set(key, State::Lost);
             }
             let Some(next) = first.take().or_else(|| self.directory.next_in_line(key)) else {

@@ -102,11 +102,8 @@ impl Core {
         if self.views.doubts.is_empty() || self.planted(Mutant::NoDoubt) {
             return false;
         }
-        let policy = store.policy(key.set);
-        let Some(policy) = policy.filter(|it| it.durability == Durability::Volatile && it.object_size > 0)
-        else {
-            return false;
-        };
+        let policy = store.policy(key.set).filter(|policy| policy.durability == Durability::Volatile);
+        let Some(policy) = policy else { return false };
         self.views.doubts.iter().filter(|doubt| doubt.view > view).any(|doubt| {
             let homes: Vec<NodeId> = doubt.homes.iter().collect();
             policy.home_of(key, &homes).is_some_and(|home| doubt.gone.contains(home))

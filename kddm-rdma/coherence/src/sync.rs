@@ -12,7 +12,7 @@ impl Core {
     /// Asks the home for a remove or a sync.
     pub(crate) fn begin_call<S: Store>(
         &mut self,
-        op: OpId,
+        op: Option<OpId>,
         key: ObjectKey,
         kind: RequestKind,
         cx: &mut Context<'_, S>,
@@ -49,8 +49,16 @@ impl Core {
         result: Result<Option<SlotId>, OpError>,
         cx: &mut Context<'_, S>,
     ) {
-        if let Some(call) = self.calls.remove(&rid) {
-            cx.effects.push(Effect::Complete(call.op, result));
+        if let Some(op) = self.calls.remove(&rid).and_then(|call| call.op) {
+            cx.effects.push(Effect::Complete(op, result));
+        }
+    }
+
+    /// A node that leaves may go when it has nothing and waits for nothing. What it gives back to a home would count as gone with it
+    /// until that has heard: the answer to a sync comes behind.
+    pub(crate) fn stay_until_heard<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        if self.is_leaving() {
+            self.begin_call(None, key, RequestKind::Sync, cx);
         }
     }
 

@@ -239,11 +239,10 @@ impl Core {
             }
         }
         for (&key, &Known { view, what, .. }) in &self.views.ledger {
-            let Some((home, policy)) = self.home_of(key, cx.store) else { continue };
-            if home == me {
-                change.learn(key, view, what);
-            } else if policy.object_size > 0 {
-                change.tell.push((home, key, view, what));
+            match self.home_of(key, cx.store) {
+                Some((home, _)) if home == me => change.learn(key, view, what),
+                Some((home, _)) => change.tell.push((home, key, view, what)),
+                None => {}
             }
         }
         for key in self.copied_keys() {

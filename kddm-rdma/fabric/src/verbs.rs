@@ -28,6 +28,9 @@ mod slabs;
 mod transport;
 mod work;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::{StartError, VerbsConfig};
 pub use kddm_verbs::{Choice, VerbsError};
 

@@ -292,7 +292,10 @@ fn open(name: &str) -> Result<NonNull<sys::ibv_context>, VerbsError> {
             CStr::from_ptr(sys::ibv_get_device_name(device)).to_bytes() == name.as_bytes()
         };
         let opened = devices.iter().find(|device| named(device)).map(|&device| sys::ibv_open_device(device));
-        let failed = VerbsError::last(name, "opening the device");
+        let failed = match Errno::last() {
+            Errno::EACCES | Errno::EPERM => VerbsError::NotAllowed { device: name.to_owned() },
+            _ => VerbsError::last(name, "opening the device"),
+        };
         sys::ibv_free_device_list(list);
         opened.map(|context| NonNull::new(context).ok_or(failed))
     };

@@ -8,6 +8,7 @@ use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
     sys::resource::{RLIM_INFINITY, Resource, getrlimit},
 };
+use rustix::thread::{CapabilitySet, capabilities};
 use std::{ffi::c_void, io, os::fd::BorrowedFd, ptr::NonNull, sync::Arc};
 
 /// A protection domain of a device: queue pairs of one reach the memory of the same alone.
@@ -95,9 +96,9 @@ impl Drop for Inner {
 /// Whether so many bytes may be locked in memory, as registering does.
 ///
 /// # Errors
-/// The limit is lower, and this process is not above limits.
+/// The limit is lower, and this process is not above limits (CAP_IPC_LOCK, which root may lack and others may have).
 pub fn check_memlock(device: &str, bytes: usize) -> Result<(), VerbsError> {
-    let above = nix::unistd::geteuid().is_root();
+    let above = capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK));
     match getrlimit(Resource::RLIMIT_MEMLOCK) {
         Ok((soft, _)) if !above && soft < bytes as u64 => {
             let error = io::Error::from_raw_os_error(nix::libc::ENOMEM);

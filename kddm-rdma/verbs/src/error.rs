@@ -25,6 +25,15 @@ pub enum VerbsError {
         /// The names of those that are there.
         there: String,
     },
+    /// The device may not be used by this user.
+    #[error(
+        "{device} may not be opened by this user: run as root, or give access to /dev/infiniband/uverbs* (rdma-core's \
+         udev rules do)"
+    )]
+    NotAllowed {
+        /// The device.
+        device: String,
+    },
     /// Several devices, and nothing says which.
     #[error(
         "no RDMA device has the address {address}, and there are several ({there}): name one as `device` in cluster.toml"

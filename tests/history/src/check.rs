@@ -13,6 +13,7 @@ use crate::history::{Operation, Part};
 use crate::object::{Action, Content, Mode, Past, State};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::{SmallVec, smallvec};
+use std::collections::VecDeque;
 use std::fmt;
 
 /// How much was looked at.
@@ -75,6 +76,30 @@ impl Configuration {
             done.insert(place, operation);
         }
         Configuration { state, done }
+    }
+}
+
+/// Configurations that were met, by what they have in common with those that can replace them: one that differs only in that more may
+/// still come, or come back, can do whatever the other can.
+#[derive(Default)]
+struct Met(FxHashMap<Configuration, Vec<(Done, Past)>>);
+
+impl Met {
+    /// False if one that was met can replace it.
+    fn add(&mut self, configuration: &Configuration, search: &Search<'_>) -> bool {
+        let is_open = |operation: &u32| !search.operations[*operation as usize].certain;
+        let Configuration { mut state, done } = configuration.clone();
+        let (spent, certain): (Done, Done) = done.into_iter().partition(is_open);
+        let past = std::mem::take(&mut state.past);
+        let met = self.0.entry(Configuration { state, done: certain }).or_default();
+        let replaces = |(less, more): &(Done, Past)| {
+            less.iter().all(|operation| spent.contains(operation)) && is_part(&past, more)
+        };
+        let new = !met.iter().any(replaces);
+        if new {
+            met.push((spent, past));
+        }
+        new
     }
 }
 
@@ -211,21 +236,18 @@ impl Search<'_> {
         }
         self.pending.push(operation);
         self.targets = self.seen_by_pending();
-        let mut seen: FxHashSet<Configuration> = FxHashSet::default();
-        let mut left = std::mem::take(&mut self.possible);
-        let before = left.clone();
+        let mut met = Met::default();
+        let before = std::mem::take(&mut self.possible);
+        let mut left = VecDeque::from(before.clone());
+        left.retain(|configuration| met.add(configuration, self));
         let mut reached = FxHashSet::default();
-        while let Some(configuration) = left.pop() {
+        while let Some(configuration) = left.pop_front() {
             self.tried += 1;
             if configuration.has(operation) {
                 reached.insert(configuration.without(operation));
                 continue;
             }
-            for next in self.next(&configuration, operation) {
-                if seen.insert(next.clone()) {
-                    left.push(next);
-                }
-            }
+            left.extend(self.next(&configuration, operation).into_iter().filter(|next| met.add(next, self)));
         }
         if reached.is_empty() {
             return Err(self.stuck(operation, &before));
@@ -251,12 +273,16 @@ impl Search<'_> {
         }
         let from = &looked;
         let mut next = Vec::new();
-        // Of those that do the same, the one that ends first may as well be the first to take effect.
+        // Of those that do the same, and must or may, the one that ends first may as well be the first to take effect.
         let mut first: SmallVec<[u32; 8]> = SmallVec::new();
         for &other in self.pending.iter().filter(|&&other| !from.has(other)) {
-            let (action, ended) = (self.action(other), self.operations[other as usize].ended);
-            match first.iter_mut().find(|same| self.action(**same) == action) {
-                Some(same) if self.operations[*same as usize].ended > ended => *same = other,
+            let is_same = |same: u32| {
+                let certain = |it: u32| self.operations[it as usize].certain;
+                self.action(same) == self.action(other) && certain(same) == certain(other)
+            };
+            let ended = |it: u32| self.operations[it as usize].ended;
+            match first.iter_mut().find(|same| is_same(**same)) {
+                Some(same) if ended(*same) > ended(other) => *same = other,
                 Some(_) => {}
                 None => first.push(other),
             }
@@ -343,51 +369,25 @@ impl Search<'_> {
     /// An operation of which nobody knows has no effect after this, but may have had one that nobody has needed yet.
     fn close(&mut self, operation: u32) {
         self.targets = None;
-        let mut seen: FxHashSet<Configuration> = self.possible.drain(..).collect();
-        let mut left: Vec<Configuration> = seen.iter().cloned().collect();
-        while let Some(configuration) = left.pop() {
+        let mut met = Met::default();
+        let mut left = VecDeque::from(std::mem::take(&mut self.possible));
+        left.retain(|configuration| met.add(configuration, self));
+        let mut reached = FxHashSet::default();
+        while let Some(configuration) = left.pop_front() {
             self.tried += 1;
-            for next in self.next(&configuration, operation) {
-                if seen.insert(next.clone()) {
-                    left.push(next);
-                }
-            }
+            left.extend(self.next(&configuration, operation).into_iter().filter(|next| met.add(next, self)));
+            reached.insert(configuration.without(operation));
         }
         self.pending.retain(|&other| other != operation);
-        self.possible = self
-            .least_spent(seen.into_iter().map(|configuration| configuration.without(operation)).collect());
+        self.possible = self.least_spent(reached);
     }
 
-    /// Of configurations that differ only in what may still come, or come back, those to which the most may.
+    /// Those that no other can replace.
     fn least_spent(&self, configurations: FxHashSet<Configuration>) -> Vec<Configuration> {
-        if configurations.len() < 2 {
-            return configurations.into_iter().collect();
-        }
-        let is_open = |operation: &u32| !self.operations[*operation as usize].certain;
-        let mut groups: FxHashMap<Configuration, Vec<(Done, Past)>> = FxHashMap::default();
-        for Configuration { mut state, done } in configurations {
-            let (spent, certain): (Done, Done) = done.into_iter().partition(is_open);
-            let past = std::mem::take(&mut state.past);
-            groups.entry(Configuration { state, done: certain }).or_default().push((spent, past));
-        }
-        let mut least = Vec::new();
-        for (group, mut rest) in groups {
-            rest.sort_unstable_by_key(|(spent, past)| (spent.len(), usize::MAX - past.len()));
-            let mut kept: Vec<(Done, Past)> = Vec::new();
-            for (spent, past) in rest {
-                let worse = |(less, more): &(Done, Past)| {
-                    less.iter().all(|operation| spent.contains(operation)) && is_part(&past, more)
-                };
-                if !kept.iter().any(worse) {
-                    kept.push((spent, past));
-                }
-            }
-            least.extend(kept.into_iter().map(|(spent, past)| {
-                let mut done: Done = group.done.iter().copied().chain(spent).collect();
-                done.sort_unstable();
-                Configuration { state: State { past, ..group.state.clone() }, done }
-            }));
-        }
+        let mut least: Vec<Configuration> = configurations.into_iter().collect();
+        least.sort_unstable_by_key(|it| (it.done.len(), usize::MAX - it.state.past.len()));
+        let mut met = Met::default();
+        least.retain(|configuration| met.add(configuration, self));
         least
     }
 

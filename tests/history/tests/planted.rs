@@ -380,6 +380,22 @@ fn a_remove_that_perhaps_was_has_been_by_its_end() {
 }
 
 #[test]
+fn a_remove_that_must_have_been_is_not_replaced_by_one_that_may_have_been() {
+    assert!(told(|h| {
+        h.exchange(1, 0, 5);
+        let perhaps = [(); 2].map(|()| h.0.remove(KEY, who(2)));
+        let certain = h.0.remove(KEY, who(2));
+        h.existing(3, Ended::FoundNothing);
+        // From here on it is held, so that all removes came before.
+        h.grab(1, 0);
+        perhaps.into_iter().for_each(|call| h.0.end(call, Ended::Perhaps));
+        h.0.end(certain, Ended::Done);
+        h.write(1, 6);
+        h.look(1, 6);
+    }));
+}
+
+#[test]
 fn nothing_is_promised_while_it_is_blurred_and_everything_after() {
     let story = |after: [u64; 2]| {
         told(|h| {

@@ -11,6 +11,6 @@ mod truth;
 mod world;
 
 pub use action::{Action, Want};
-pub use memory::Memory;
+pub use memory::{Memory, policy, set_of};
 pub use truth::{Truth, Violation};
 pub use world::{Options, Transitions, Unsound, World};

@@ -1,7 +1,7 @@
 //! A node's memory of a few slots. An object's bytes are two words that a writer always makes equal: a torn READ shows.
 
 use kddm_coherence::{Inline, Store};
-use kddm_object::{Generation, Home, Incarnation, ObjectKey, SetId, SetPolicy, SlotId, Word};
+use kddm_object::{Durability, Generation, Home, Incarnation, ObjectKey, SetId, SetPolicy, SlotId, Word};
 
 /// What a released slot holds: a READ that comes too late shows.
 const POISON: u64 = 0xdead_dead_dead_dead;
@@ -14,10 +14,11 @@ struct Slot {
     bytes: [u64; 2],
 }
 
-/// The kind of volatile sets whose homes are spread over the members.
-pub(crate) const HASHED: u8 = 2;
+const DEVICE: u8 = 1;
+const HASHED: u8 = 2;
+const LOCK: u8 = 4;
 
-/// The slots of a node and the policies of its sets: kind 0 volatile, kind 1 with a device; the subject's top byte is the home.
+/// The slots of a node and the policies of its sets (see [`set_of`]).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Memory {
     slots: Vec<Slot>,
@@ -71,14 +72,33 @@ impl Memory {
     }
 }
 
+/// The set of the objects with that home (0: wherever the hash says), with a device or without. Volatile ones may be `locks`, which
+/// have no bytes as far as the core knows: their two words are there all the same, to show which object it is.
+pub fn set_of(home: u8, durable: bool, locks: bool) -> SetId {
+    let kind = match (home, durable) {
+        (0, _) => HASHED,
+        (_, true) => DEVICE,
+        (_, false) => 0,
+    };
+    let lock = if locks && kind != DEVICE { LOCK } else { 0 };
+    SetId::from_parts(kind | lock, u32::from(home) << 24, 0)
+}
+
+/// Whether the homes of a set's objects are spread over the members.
+pub fn is_hashed(set: SetId) -> bool {
+    set.kind() & HASHED != 0
+}
+
+/// Whether a set's objects have no bytes.
+pub fn is_lock(set: SetId) -> bool {
+    set.kind() & LOCK != 0
+}
+
 /// The policy of a set of this world.
 pub fn policy(set: SetId) -> SetPolicy {
-    let durability = match set.kind() {
-        1 => kddm_object::Durability::WriteBack,
-        _ => kddm_object::Durability::Volatile,
-    };
-    let home = if set.kind() == HASHED { Home::Hash } else { Home::SubjectBits };
-    SetPolicy { object_size: 16, home, durability }
+    let durability = if set.kind() == DEVICE { Durability::WriteBack } else { Durability::Volatile };
+    let home = if is_hashed(set) { Home::Hash } else { Home::SubjectBits };
+    SetPolicy { object_size: if is_lock(set) { 0 } else { 16 }, home, durability }
 }
 
 impl Store for Memory {

@@ -42,6 +42,11 @@ impl Object {
     fn is_untouched(&self) -> bool {
         self.value == 0 && self.past.is_empty() && !self.crashed
     }
+
+    /// Whether a loss or a remove may have taken this value, and all since.
+    fn may_be_without(&self, value: u64) -> bool {
+        self.crashed || self.may_fall_back || self.may_be_new || self.removed >= value
+    }
 }
 
 impl Truth {
@@ -186,8 +191,8 @@ impl Truth {
         }
     }
 
-    /// The value that a sync which begins now must bring to the device.
-    pub fn sync_begins(&self, key: ObjectKey) -> u64 {
+    /// The value that whatever begins now must find; 0 if none is certain.
+    pub fn certain(&self, key: ObjectKey) -> u64 {
         self.objects.get(&key).filter(|object| !object.crashed).map_or(0, |object| object.value)
     }
 
@@ -197,15 +202,24 @@ impl Truth {
     /// The device is behind what was put before the sync began.
     pub fn sync_ends(&mut self, key: ObjectKey, wanted: u64, device: u64) -> Result<(), Violation> {
         let object = self.objects.entry(key).or_default();
-        let may_be_less =
-            object.crashed || object.may_fall_back || object.may_be_new || object.removed >= wanted;
-        if device < wanted && !may_be_less {
+        if device < wanted && !object.may_be_without(wanted) {
             return Err(Violation(format!(
                 "sync of {key:?} acknowledged with {device} on the device, not {wanted}"
             )));
         }
         object.past.retain(|&past| past >= device);
         Ok(())
+    }
+
+    /// Whoever began when the value was `before` is told that there is no such object.
+    ///
+    /// # Errors
+    /// There is.
+    pub fn absent(&self, key: ObjectKey, before: u64) -> Result<(), Violation> {
+        match self.objects.get(&key).filter(|object| before > 0 && !object.may_be_without(before)) {
+            Some(object) => Err(Violation(format!("{key:?} was said to be absent, and is {object:?}"))),
+            None => Ok(()),
+        }
     }
 
     /// The home of `key` begins anew with what its device has, whatever others saw of their copies until they forgot them.

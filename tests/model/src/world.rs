@@ -7,13 +7,14 @@ mod name;
 mod threads;
 mod views;
 
+use crate::memory::{is_hashed, is_lock, policy, set_of};
 use crate::{Action, Memory, Truth, Violation, Want};
 use kddm_coherence::{
     Asked, Body, Config, Core, Effect, Input, LinkerCall, LinkerReply, Loss, Message, OpError, OpId,
     Operation, ReadToken, RequestKind, Store,
 };
 use kddm_object::{
-    Durability, FirstTouch, Hold, Incarnation, Location, Mode, NodeId, ObjectKey, Release, Rid, SetId, SlotId,
+    Durability, FirstTouch, Hold, Incarnation, Location, Mode, NodeId, ObjectKey, Release, Rid, SlotId,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use threads::{Doing, Thread};
@@ -34,6 +35,8 @@ pub struct Options {
     pub slots: usize,
     /// The objects: (home, durable); home 0: wherever the hash says.
     pub objects: Vec<(u8, bool)>,
+    /// Volatile objects have no bytes, as far as the core knows.
+    pub locks: bool,
     /// Whether bytes ride in messages.
     pub inline: bool,
     /// What threads may want.
@@ -84,6 +87,7 @@ impl Default for Options {
             idle: 0,
             slots: 4,
             objects: vec![(1, false)],
+            locks: false,
             inline: false,
             wants: vec![Want::Hold(Hold::Shared), Want::Hold(Hold::Exclusive)],
             kills: 0,
@@ -237,9 +241,7 @@ impl World {
     /// The objects of this world.
     pub fn keys(&self) -> Vec<ObjectKey> {
         let key = |(number, &(home, durable)): (usize, &(u8, bool))| {
-            let kind = if home == 0 { crate::memory::HASHED } else { u8::from(durable) };
-            let set = SetId::from_parts(kind, u32::from(home) << 24, 0);
-            ObjectKey::new(set, number as u32)
+            ObjectKey::new(set_of(home, durable, self.options.locks), number as u32)
         };
         self.options.objects.iter().enumerate().map(key).collect()
     }
@@ -392,13 +394,9 @@ impl World {
 
 /// The fixed home of an object; of one whose home moves, no node of any world.
 fn home(key: ObjectKey) -> NodeId {
-    if key.set.kind() == crate::memory::HASHED {
-        node_id(254)
-    } else {
-        node_id((key.set.subject() >> 24) as u8)
-    }
+    if is_hashed(key.set) { node_id(254) } else { node_id((key.set.subject() >> 24) as u8) }
 }
 
 fn is_durable(key: ObjectKey) -> bool {
-    crate::memory::policy(key.set).durability == Durability::WriteBack
+    policy(key.set).durability == Durability::WriteBack
 }

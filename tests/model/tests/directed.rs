@@ -4,7 +4,7 @@ use kddm_coherence::{
     Asked, Body, Config, Core, Effect, Input, LinkerCall, LinkerReply, Loss, Member, Message, OpError, OpId,
     Operation, ReadToken, Store, View,
 };
-use kddm_model::Memory;
+use kddm_model::{Memory, policy, set_of};
 use kddm_object::{FirstTouch, Hold, Incarnation, NodeId, ObjectKey, SetId, SlotId, ViewId};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -18,6 +18,9 @@ struct Bench {
     reads: Vec<(NodeId, ReadToken)>,
     calls: Vec<(NodeId, ObjectKey, LinkerCall)>,
     ended: BTreeMap<OpId, Ended>,
+    /// How first touches end.
+    made: LinkerReply,
+    leaving: Option<NodeId>,
 }
 
 fn n(id: u8) -> NodeId {
@@ -26,11 +29,15 @@ fn n(id: u8) -> NodeId {
 
 /// An object with its home on node 1.
 fn object(durable: bool, number: u32) -> ObjectKey {
-    ObjectKey::new(SetId::from_parts(u8::from(durable), 1 << 24, 0), number)
+    ObjectKey::new(set_of(1, durable, false), number)
 }
 
 fn hold(hold: Hold) -> Asked {
     Asked::Hold { hold, first_touch: FirstTouch::Make, try_only: false, reserve: false }
+}
+
+fn if_there(hold: Hold) -> Asked {
+    Asked::Hold { hold, first_touch: FirstTouch::Refuse, try_only: false, reserve: false }
 }
 
 impl Bench {
@@ -57,6 +64,8 @@ impl Bench {
             reads: Vec::new(),
             calls: Vec::new(),
             ended: BTreeMap::new(),
+            made: LinkerReply::Ok,
+            leaving: None,
         };
         for &me in &members {
             bench.begin_life(me, &members, loss, slots, reserved, Incarnation(1));
@@ -102,7 +111,8 @@ impl Bench {
     /// The next view: all who live, and nobody else has a lease.
     fn agree(&mut self, number: u32) {
         let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
-        let member = |&node: &NodeId| Member { node, life: self.lives[&node], leaving: false };
+        let member =
+            |&node: &NodeId| Member { node, life: self.lives[&node], leaving: self.leaving == Some(node) };
         let members: Vec<Member> = ids.iter().map(member).collect();
         for &id in &ids {
             let view = View { id: ViewId(number), members: members.clone(), founding: number == 1 };
@@ -122,7 +132,7 @@ impl Bench {
                 Effect::Read { token, .. } => self.reads.push((id, token)),
                 Effect::Linker(key, LinkerCall::FirstTouch { slot }) => {
                     self.nodes.get_mut(&id).unwrap().1.clear(slot, 16);
-                    self.input(id, Input::LinkerDone(key, LinkerReply::Ok));
+                    self.input(id, Input::LinkerDone(key, self.made));
                 }
                 Effect::Linker(key, call) => self.calls.push((id, key, call)),
                 Effect::Complete(op, result) => assert_eq!(self.ended.insert(op, result), None),
@@ -140,6 +150,13 @@ impl Bench {
         let message =
             self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front).expect("something is there");
         self.input(to, Input::Message(from, message));
+    }
+
+    /// Whatever comes first arrives.
+    fn deliver_next(&mut self) {
+        let link = self.links.iter().find(|(_, line)| !line.is_empty()).map(|(link, _)| *link);
+        let (from, to) = link.expect("something is there");
+        self.deliver(from, to);
     }
 
     /// Everything arrives, but for what goes over `held`.
@@ -349,4 +366,64 @@ fn a_hold_from_the_last_life_of_a_home_keeps_nothing_but_its_object_from_others(
         }
         assert!(bench.is_quiet());
     }
+}
+
+/// An object without bytes whose home is node 1 among two nodes, and node 2 among three.
+fn lock_that_moves() -> ObjectKey {
+    let set = set_of(0, false, true);
+    let home = |key, nodes| policy(set).home_of(key, &(1..=nodes).map(n).collect::<Vec<_>>());
+    let mut keys = (0..).map(|number| ObjectKey::new(set, number * 64));
+    keys.find(|&key| (home(key, 2), home(key, 3)) == (Some(n(1)), Some(n(2)))).expect("one in six")
+}
+
+#[test]
+fn a_lock_whose_hand_over_a_view_cuts_off_is_still_there() {
+    let (mut bench, key) = (Bench::agreed(2), lock_that_moves());
+    bench.own(n(2), key);
+    bench.begin(n(1), 1, key, if_there(Hold::Exclusive));
+    // Node 2 has yielded, and the HAND is under way.
+    bench.deliver(n(1), n(2));
+    assert!(matches!(bench.links[&(n(2), n(1))].front().map(|it| &it.body), Some(Body::Hand { .. })));
+    let members = [n(1), n(2), n(3)];
+    bench.begin_life(n(3), &members, Loss::Agreed, 8, 0, Incarnation(1));
+    bench.meet();
+    bench.agree(2);
+    bench.put(n(1), 1, key, Hold::Exclusive);
+    bench.settle();
+    assert!(bench.is_quiet());
+}
+
+#[test]
+fn a_lock_that_was_removed_does_not_come_back_when_its_home_dies() {
+    let (mut bench, key) = (Bench::agreed(2), lock_that_moves());
+    bench.own(n(2), key);
+    bench.begin(n(1), 1, key, Asked::Remove);
+    while !bench.ended.contains_key(&OpId(1)) {
+        bench.deliver_next();
+    }
+    bench.dies(n(1));
+    bench.agree(2);
+    bench.begin(n(2), 2, key, if_there(Hold::Shared));
+    bench.settle();
+    assert_eq!(bench.ended.remove(&OpId(2)), Some(Err(OpError::Absent)));
+    assert!(bench.is_quiet());
+}
+
+#[test]
+fn what_a_leaver_could_not_make_is_not_lost_with_it() {
+    let (mut bench, key) = (Bench::agreed(2), object(false, 1));
+    (bench.leaving, bench.made) = (Some(n(2)), LinkerReply::Failed(5));
+    bench.agree(2);
+    bench.begin(n(2), 1, key, hold(Hold::Exclusive));
+    let may_go = |bench: &Bench| bench.nodes[&n(2)].0.is_drained() && bench.nodes[&n(2)].0.is_quiet();
+    while !may_go(&bench) {
+        bench.deliver_next();
+    }
+    assert_eq!(bench.ended.remove(&OpId(1)), Some(Err(OpError::Device(5))));
+    bench.dies(n(2));
+    bench.agree(3);
+    bench.begin(n(1), 2, key, if_there(Hold::Shared));
+    bench.settle();
+    assert_eq!(bench.ended.remove(&OpId(2)), Some(Err(OpError::Absent)));
+    assert!(bench.is_quiet());
 }

@@ -114,7 +114,7 @@ fn remove_and_late_first_touch() {
             wants: vec![GRAB, Want::Existing(Hold::Shared), Want::Remove],
             ..Options::default()
         },
-        7_215,
+        8_124,
     );
 }
 
@@ -187,6 +187,12 @@ fn a_node_joins() {
 #[test]
 fn a_node_leaves_in_good_order() {
     explore(Options { leaves: 1, operations: 1, ..views() }, 368_777);
+}
+
+#[test]
+fn a_node_leaves_beside_a_lock() {
+    let wants = vec![GRAB, Want::Existing(Hold::Exclusive)];
+    explore(Options { leaves: 1, operations: 1, locks: true, wants, ..views() }, 176_534);
 }
 
 #[test]

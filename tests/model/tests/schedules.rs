@@ -91,6 +91,7 @@ fn run(
     // Every other world speculates, half of those with more objects than places for their locations, half with hope or without.
     options.hints = [0, 4, 0, 1][(seed % 4) as usize];
     options.eager = (seed / 4).is_multiple_of(2);
+    options.locks = (seed / 8).is_multiple_of(4);
     change(&mut options);
     if trace {
         println!("{options:#?}");

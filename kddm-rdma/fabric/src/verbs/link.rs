@@ -30,7 +30,7 @@ pub(super) struct Link {
     pub(super) node: NodeId,
     incarnation: Incarnation,
     epoch: u32,
-    queues: Option<Queues>,
+    pub(super) queues: Option<Queues>,
     /// The peer's, which may be of an epoch to come.
     theirs: Option<Connect>,
     /// The peer has said that it is connected.
@@ -101,6 +101,10 @@ impl Link {
         self.outbox.add(message)
     }
 
+    pub(super) fn has_full_parcel(&self) -> bool {
+        self.is_connected() && self.outbox.has_full_parcel()
+    }
+
     pub(super) fn read(&mut self, token: ReadToken, source: Location, landing: SlotId, length: u32) {
         self.reads.add(token, source, landing, length);
     }
@@ -152,6 +156,12 @@ impl Link {
     pub(super) fn hear(&mut self, word: Word, hardware: &mut Hardware, tcp: &mut Tcp) -> Result<(), String> {
         match word {
             Word::Connect(connect) if connect.epoch < self.epoch => {}
+            Word::Connect(Connect { epoch, .. }) if epoch - self.epoch > 1 => {
+                return Err(format!(
+                    "it tells of queue pairs of epoch {epoch}, after those of {}",
+                    self.epoch
+                ));
+            }
             Word::Connect(connect) => {
                 let epoch = connect.epoch;
                 self.theirs = Some(connect);
@@ -289,7 +299,8 @@ impl Link {
             }
             Kind::LastSend | Kind::LastRead => self.drained(),
         }
-        if let Outcome::Failed(_) = outcome {
+        // Flushed, and nothing failed before: the device broke them, over something that the peer sent or asked for.
+        if let Outcome::Failed(_) | Outcome::Flushed = outcome {
             self.fail(&outcome.text(), hardware, tcp);
         }
     }

@@ -111,6 +111,11 @@ impl Outbox {
         true
     }
 
+    /// Whether there is a parcel to which nothing will be added, and that may go.
+    pub(super) fn has_full_parcel(&self) -> bool {
+        self.posted != self.next && self.unanswered() < self.credits
+    }
+
     /// A place is free when the peer has taken its parcel and the device has done with it.
     fn has_place(&self) -> bool {
         let places = self.lengths.len() as u32;
@@ -198,9 +203,8 @@ impl Outbox {
     /// # Errors
     /// That cannot be.
     pub(super) fn set_taken(&mut self, taken: u32) -> Result<(), String> {
-        let sent = self.next.wrapping_sub(self.taken);
-        if taken.wrapping_sub(self.taken) > sent {
-            return Err(format!("it says that it took parcel {taken}, of {} that were sent", self.next));
+        if taken.wrapping_sub(self.taken) > self.unanswered() {
+            return Err(format!("it says that it took parcel {taken}, of {} that were sent", self.posted));
         }
         self.taken = taken;
         Ok(())

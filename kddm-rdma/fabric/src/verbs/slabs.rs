@@ -109,7 +109,10 @@ impl PeerSlabs {
         match self.sources.get(usize::from(place.slot.slab())) {
             None => Found::NotYet,
             Some(None) => Found::Nowhere,
-            Some(Some(slab)) => Found::At(Source { address: slab.address + start, key: slab.key }),
+            Some(Some(slab)) => match slab.address.checked_add(start + u64::from(length)) {
+                Some(end) => Found::At(Source { address: end - u64::from(length), key: slab.key }),
+                None => Found::Nowhere,
+            },
         }
     }
 }
@@ -140,6 +143,8 @@ mod tests {
         assert_eq!(slabs.find(at(1, 0), 64), Found::Nowhere, "told of as unreadable");
         assert_eq!(slabs.find(at(3, 0), 64), Found::NotYet);
         assert_eq!(slabs.find(at(4, 0), 64), Found::Nowhere, "the arena has no such slab");
-        assert!(slabs.add(3, &[(1, 1)]).unwrap_err().contains("2 are known"));
+        slabs.add(2, &[(u64::MAX - 100, 7)]).unwrap();
+        assert_eq!(slabs.find(at(2, 1), 64), Found::Nowhere, "behind all addresses");
+        assert!(slabs.add(4, &[(1, 1)]).unwrap_err().contains("3 are known"));
     }
 }

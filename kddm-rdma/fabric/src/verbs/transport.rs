@@ -61,14 +61,7 @@ impl Transport for Verbs {
     }
 
     fn flush_urgent(&mut self) {
-        while let Some(node) = self.unflushed.pop() {
-            let Some(link) = &mut self.links[usize::from(node.get())] else { continue };
-            link.unflushed = false;
-            if let Err(error) = link.flush(&mut self.hardware) {
-                link.fail(&error.to_string(), &mut self.hardware, &mut self.tcp);
-            }
-        }
-        self.tcp.flush();
+        self.post();
         if !self.hardware.events.is_empty() {
             self.tcp.wake();
         }
@@ -82,7 +75,7 @@ impl Transport for Verbs {
             self.polls = 0;
             self.poll_connections();
         }
-        self.flush_urgent();
+        self.post();
         events.append(&mut self.hardware.events);
     }
 
@@ -143,14 +136,32 @@ impl Transport for Verbs {
 }
 
 impl Verbs {
+    /// Hands what is urgent to the device, and everything else to the network.
+    fn post(&mut self) {
+        while let Some(node) = self.unflushed.pop() {
+            let Some(link) = &mut self.links[usize::from(node.get())] else { continue };
+            link.unflushed = false;
+            if let Err(error) = link.flush(&mut self.hardware) {
+                link.fail(&error.to_string(), &mut self.hardware, &mut self.tcp);
+            }
+        }
+        self.tcp.flush();
+    }
+
     /// Queues a message; false if it is dropped.
     fn queue(&mut self, to: NodeId, message: &Message) -> bool {
         self.follow_arena();
         let Some(link) = self.up(to) else { return false };
         let queued = link.send(message);
+        let full = link.has_full_parcel();
         self.hardware.counters.messages_sent += 1;
         if let Err(reason) = queued {
             self.tcp.fault(to, reason);
+        }
+        if full {
+            // The peer can begin while there is more to say.
+            self.flush_later(to);
+            self.post();
         }
         true
     }
@@ -227,16 +238,20 @@ impl Verbs {
     fn received(&mut self, completion: Completion) {
         // Of a queue pair that has gone: the peer will send it again.
         if let Some(&node) = self.hardware.numbers.get(&completion.queue_pair)
-            && let Outcome::Received { length, immediate } = completion.outcome
             && let Some(link) = &mut self.links[usize::from(node.get())]
         {
-            let mut parcel = std::mem::take(&mut self.parcel);
-            parcel.resize((length as usize).min(PLACE_BYTES), 0);
-            self.hardware.receives.read(completion.work, &mut parcel);
-            if let Err(reason) = link.take(&parcel, immediate, &mut self.hardware) {
-                self.tcp.fault(node, reason);
+            if let Outcome::Received { length, immediate } = completion.outcome {
+                let mut parcel = std::mem::take(&mut self.parcel);
+                parcel.resize((length as usize).min(PLACE_BYTES), 0);
+                self.hardware.receives.read(completion.work, &mut parcel);
+                if let Err(reason) = link.take(&parcel, immediate, &mut self.hardware) {
+                    self.tcp.fault(node, reason);
+                }
+                self.parcel = parcel;
+            } else {
+                let why = format!("what came could not be received: {}", completion.outcome.text());
+                link.fail(&why, &mut self.hardware, &mut self.tcp);
             }
-            self.parcel = parcel;
             self.flush_later(node);
         }
         if let Err(error) = self.hardware.receives.post(completion.work) {

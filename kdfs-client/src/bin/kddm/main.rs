@@ -1,6 +1,7 @@
 //! The `kddm` command: what people do to a cluster.
 #![forbid(unsafe_code)]
 
+mod doctor;
 mod dump;
 mod locate;
 mod playground;
@@ -26,6 +27,7 @@ struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
+  kddm doctor                                      is this machine ready? What is missing, and the remedy
   kddm playground up --nodes 2 --dir /tmp/try      two nodes: /tmp/try/n1/mnt and /tmp/try/n2/mnt
   cp -r /etc/ssl /tmp/try/n1/mnt; ls /tmp/try/n2/mnt/ssl
   kddm status --dir /tmp/try
@@ -40,6 +42,8 @@ enum Command {
     /// A cluster on this host, to try things.
     #[command(subcommand)]
     Playground(playground::Command),
+    /// What of this machine stands in the way of a node, and what to do about it.
+    Doctor(doctor::Arguments),
     /// How the nodes are.
     Status(status::Arguments),
     /// The cluster's key.
@@ -86,6 +90,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Playground(command) => playground::run(command),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Key(KeyCommand::New { file }) => {
             Key::create(&file)?;

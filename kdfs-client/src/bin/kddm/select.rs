@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use kddm_cluster::{Member, paths};
 use kdfs_client::Connection;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Options that choose a cluster.
 #[derive(Args, Clone, Debug, Default)]
@@ -15,6 +15,13 @@ pub struct Selection {
     /// A cluster file.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+impl Selection {
+    /// The cluster file, if one was chosen.
+    pub fn config(&self) -> Option<PathBuf> {
+        self.dir.as_ref().map(|dir| dir.join("cluster.toml")).or_else(|| self.config.clone())
+    }
 }
 
 /// A cluster, and where the sockets of its servers on this host are.
@@ -31,11 +38,7 @@ impl Cluster {
     /// # Errors
     /// Its file is missing or wrong.
     pub fn load(selection: &Selection) -> Result<Cluster> {
-        let config = match (&selection.dir, &selection.config) {
-            (Some(dir), _) => dir.join("cluster.toml"),
-            (None, Some(config)) => config.clone(),
-            (None, None) => PathBuf::from(paths::CLUSTER_FILE),
-        };
+        let config = selection.config().unwrap_or_else(|| PathBuf::from(paths::CLUSTER_FILE));
         if let Some(dir) = selection.dir.as_ref().filter(|_| !config.exists()) {
             bail!(
                 "{}: no playground is there; make one: kddm playground up --nodes 2 --dir DIR",
@@ -43,11 +46,7 @@ impl Cluster {
             );
         }
         let file = kddm_cluster::Cluster::load(&config)?;
-        let run = match config.parent() {
-            Some(beside) if config != Path::new(paths::CLUSTER_FILE) => beside.join("run"),
-            _ => PathBuf::from(paths::RUN_DIRECTORY),
-        };
-        Ok(Cluster { file, run })
+        Ok(Cluster { file, run: paths::run_directory(&config) })
     }
 
     /// The server of `member`, if it runs on this host and answers.

@@ -72,7 +72,7 @@ impl World {
         }
         let device = self.devices.get(&key).copied();
         let made = match call {
-            LinkerCall::FirstTouch { .. } if key.set.kind() == crate::memory::HASHED => self.truth.born(key),
+            LinkerCall::FirstTouch { .. } if is_hashed(key.set) && !is_lock(key.set) => self.truth.born(key),
             _ => 0,
         };
         let truth = &self.truth;

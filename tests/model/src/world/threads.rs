@@ -203,7 +203,7 @@ impl World {
         }
         let before = match want {
             Want::Remove => self.truth.remove_begins(key),
-            Want::Sync => self.truth.sync_begins(key),
+            Want::Sync | Want::Existing(_) => self.truth.certain(key),
             _ => 0,
         };
         self.thread(id, place).doing = Doing::Waiting { key, want, before };
@@ -353,6 +353,7 @@ impl World {
             (Want::Sync, Ok(_)) if is_durable(key) => {
                 self.truth.sync_ends(key, before, self.devices.get(&key).copied().unwrap_or(0))?;
             }
+            (Want::Existing(_), Err(OpError::Absent)) => self.truth.absent(key, before)?,
             _ => {}
         }
         let (Some(hold), Ok(Some(slot))) = (hold, result) else {

@@ -208,9 +208,9 @@ impl World {
         let lost: BTreeSet<ObjectKey> =
             self.keys().into_iter().filter(|&key| self.may_lose(id, key)).collect();
         let devices = &self.devices;
-        // What has a home that moves is never made anew from nothing: it is lost, and says so.
-        let left =
-            |key: ObjectKey| (home(key) != node_id(254)).then(|| devices.get(&key).copied().unwrap_or(0));
+        // What has a home that moves is never made anew from nothing: it is lost, and says so, if it can be.
+        let anew = |key: ObjectKey| !is_hashed(key.set) || is_lock(key.set);
+        let left = |key: ObjectKey| anew(key).then(|| devices.get(&key).copied().unwrap_or(0));
         self.truth.node_dies(id, |key| lost.contains(&key), left);
         // A grab that begins before the loss is known drops the other copies, and READs the one that is gone.
         for key in self.keys() {
