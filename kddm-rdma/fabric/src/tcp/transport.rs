@@ -204,7 +204,9 @@ impl Tcp {
         match event.token() {
             LISTENER => self.accept(),
             TIMER => self.timer_fired = true,
-            WAKER | COMPLETIONS => {}
+            WAKER => {}
+            // Looking has taken this from the descriptor, which says it once. Whoever would sleep now has to look, and arm, again.
+            COMPLETIONS => self.wake(),
             NEWS => self.news = true,
             token => self.drive(token.0 - FIRST_CONNECTION, event.is_read_closed() || event.is_error()),
         }

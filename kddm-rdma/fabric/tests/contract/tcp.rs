@@ -46,13 +46,15 @@ pub fn configs(nodes: u8) -> BTreeMap<NodeId, TcpConfig> {
 }
 
 /// Waits until one of the descriptors is readable; at most so long.
-pub fn wait_for<'a>(transports: impl Iterator<Item = &'a dyn Transport>, time: Duration) {
+pub fn wait_for<'a>(transports: impl Iterator<Item = &'a dyn Transport>, time: Duration) -> bool {
     let mut poll = mio::Poll::new().unwrap();
     for transport in transports {
         let descriptor = transport.descriptor().expect("it has one");
         poll.registry().register(&mut SourceFd(&descriptor), mio::Token(0), mio::Interest::READABLE).unwrap();
     }
-    let _ = poll.poll(&mut mio::Events::with_capacity(8), Some(time)); // a signal may come
+    let mut events = mio::Events::with_capacity(8);
+    let _ = poll.poll(&mut events, Some(time)); // a signal may come
+    !events.is_empty()
 }
 
 impl Fixture for Tcp {
