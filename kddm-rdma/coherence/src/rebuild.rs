@@ -94,7 +94,11 @@ impl Core {
 
     pub(crate) fn doubt(&mut self, doubt: Doubt) {
         if doubt.gone.is_empty() {
-            return self.remember_homes(doubt.view, doubt.homes);
+            // Told before the present view was settled, and come late: all that they knew has been handed on.
+            if doubt.view >= self.views.last_settled {
+                self.remember_homes(doubt.view, doubt.homes);
+            }
+            return;
         }
         if !self.views.doubts.contains(&doubt) {
             self.views.doubts.push(doubt);

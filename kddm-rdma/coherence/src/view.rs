@@ -35,7 +35,7 @@ pub(crate) struct Views {
     /// All homes of this view grant.
     pub settled: bool,
     /// The last view of which that could be said.
-    last_settled: ViewId,
+    pub last_settled: ViewId,
     /// The last view whose expelled nodes are known to use nothing any more.
     pub fenced: ViewId,
     next: Option<View>,

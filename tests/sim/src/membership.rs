@@ -1,7 +1,7 @@
 //! Who belongs to the cluster, who decides that, and what is promised when a node is lost.
 //!
 //! With agreed views (see `council`) nodes end, return, are expelled, join and leave at any time. When one is lost, any object of
-//! which it had more than an ordinary copy, or which it asked for, may be what it was at any moment, or lost; so may those of
+//! which it had more than an ordinary copy, or the last one, or which it asked for, may be what it was at any moment, or lost; so may those of
 //! which it is the fixed home; and whatever nobody has may count as lost. All else is as if nothing had happened.
 //!
 //! Where the view is the configured list, a loss is what each node's fabric tells it, and the simulator keeps to what
@@ -22,7 +22,8 @@ use std::collections::BTreeSet;
 
 /// The objects that a node's end may change.
 fn touched(world: &World, cluster: &Cluster, id: NodeId) -> BTreeSet<ObjectKey> {
-    let held = cluster.get(id).filter(|_| world.plan.views.is_some()).map(more_than_copies);
+    let held = cluster.get(id).filter(|_| world.plan.views.is_some());
+    let held = held.map(|alive| more_than_copies(cluster, id, alive));
     let ledger = world.ledger.lock();
     let at_home = ledger.homes.iter().filter(|(_, home)| **home == id).map(|(&key, _)| key);
     let owned = ledger.owned.get(&id).into_iter().flatten().copied();
@@ -37,12 +38,15 @@ fn touched(world: &World, cluster: &Cluster, id: NodeId) -> BTreeSet<ObjectKey> 
     }
 }
 
-/// The objects of which a node has more than a copy that others can do without.
-fn more_than_copies(alive: &Alive) -> BTreeSet<ObjectKey> {
+/// The objects of which a node has more than a copy that others can do without. It need not know that: its home may have
+/// chosen what it takes for an ordinary copy to be the one that stays.
+fn more_than_copies(cluster: &Cluster, id: NodeId, alive: &Alive) -> BTreeSet<ObjectKey> {
+    let has = |alive: &Alive, key| alive.node.dump(key).word.is_some_and(|word| word.mode() != Mode::None);
+    let elsewhere = |key| cluster.alive().any(|(other, alive)| other != id && has(alive, key));
     let is_more = |key: &ObjectKey| {
         let dump = alive.node.dump(*key);
         let shared = dump.word.is_some_and(|word| word.mode() == Mode::Shared);
-        !shared || !dump.state.split("; ").any(|part| part == "copy")
+        !shared || !elsewhere(*key) || !dump.state.split("; ").any(|part| part == "copy")
     };
     rest::tenants(&alive.arena).into_iter().map(|(_, key)| key).filter(is_more).collect()
 }
