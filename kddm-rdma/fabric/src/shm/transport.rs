@@ -75,11 +75,12 @@ impl Transport for Shm {
 
     fn poll(&mut self, events: &mut Vec<Event>) {
         self.polls += 1;
-        self.take_messages();
         if std::mem::take(&mut self.before_sleep) || self.polls >= POLLS {
             self.polls = 0;
             self.poll_connections();
         }
+        // After the connections: looking at them takes note of bells, and what they rang for must be found then.
+        self.take_messages();
         self.publish();
         self.copy();
         if !self.news.events.is_empty() && std::mem::take(&mut self.asleep) {
