@@ -161,6 +161,25 @@ fn many_objects_over_tcp() {
 }
 
 #[test]
+fn few_hot_objects_over_shm() {
+    let cluster = Setup { shm: true, ..Setup::nodes(3) }.start();
+    assert_eq!(run(&cluster, &objects([small(1), page(2), stored(3)]), 2, 2000), 0);
+}
+
+#[test]
+fn many_objects_over_shm() {
+    let cluster = Setup { shm: true, ..Setup::nodes(3) }.start();
+    let keys = (0..20).flat_map(|number| [small(number * 16), page(number * 16), stored(number * 16)]);
+    assert_eq!(run(&cluster, &objects(keys), 2, 2000), 0);
+}
+
+#[test]
+fn more_objects_than_memory_over_shm() {
+    let cluster = Setup { shm: true, arena: 1 << 20, ..Setup::nodes(3) }.start();
+    assert_eq!(run(&cluster, &objects((0..600).map(stored)), 2, 2000), 0);
+}
+
+#[test]
 fn without_invalidations_this_test_sees_old_bytes() {
     let cluster = Setup { unsound: true, ..Setup::nodes(2) }.start();
     let (one, two) = (&cluster.nodes[0], &cluster.nodes[1]);

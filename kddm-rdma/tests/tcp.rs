@@ -1,4 +1,4 @@
-//! Nodes over sockets: the same promises, and what only sockets can show.
+//! Nodes over sockets, and over shared memory: the same promises, and what only they can show.
 
 mod cluster;
 
@@ -8,9 +8,21 @@ use kddm_rdma::{Host, OpError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+const TCP: fn(u8) -> Setup = |nodes| Setup { tcp: true, ..Setup::nodes(nodes) };
+const SHM: fn(u8) -> Setup = |nodes| Setup { shm: true, ..Setup::nodes(nodes) };
+
 #[test]
 fn counters_add_up() {
-    let cluster = Setup { tcp: true, ..Setup::nodes(2) }.start();
+    counters(TCP(2));
+}
+
+#[test]
+fn counters_add_up_over_shm() {
+    counters(SHM(2));
+}
+
+fn counters(setup: Setup) {
+    let cluster = setup.start();
     thread::scope(|scope| {
         for node in &cluster.nodes {
             for _ in 0..2 {
@@ -34,7 +46,16 @@ fn counters_add_up() {
 
 #[test]
 fn who_waits_for_a_node_that_ends_hears_of_it() {
-    let cluster = Setup { tcp: true, ..Setup::nodes(2) }.start();
+    waits_for_a_node_that_ends(TCP(2));
+}
+
+#[test]
+fn who_waits_for_a_node_that_ends_hears_of_it_over_shm() {
+    waits_for_a_node_that_ends(SHM(2));
+}
+
+fn waits_for_a_node_that_ends(setup: Setup) {
+    let cluster = setup.start();
     let (one, two) = (&cluster.nodes[0], &cluster.nodes[1]);
     let held = block_on(two.grab(page(1))).unwrap();
     let began = Instant::now();
@@ -61,10 +82,19 @@ fn processor_time() -> Duration {
         + Duration::from_micros((user.tv_usec() + system.tv_usec()) as u64)
 }
 
-/// Alone in its binary's run order it cannot be, so it looks for a quiet second among a few.
 #[test]
 fn idle_nodes_use_no_processor() {
-    let cluster = Setup { tcp: true, ..Setup::nodes(3) }.start();
+    idle_nodes(TCP(3));
+}
+
+#[test]
+fn idle_nodes_use_no_processor_over_shm() {
+    idle_nodes(SHM(3));
+}
+
+/// Alone in its binary's run order it cannot be, so it looks for a quiet second among a few.
+fn idle_nodes(setup: Setup) {
+    let cluster = setup.start();
     for node in &cluster.nodes {
         drop(block_on(node.grab(page(1))).unwrap());
     }

@@ -13,6 +13,7 @@ use futures_lite::future::{block_on, or};
 use kddm_cluster::{Cluster, ClusterError, Fabric, Key, Member, paths};
 use kddm_fabric::{
     Transport,
+    shm::Shm,
     tcp::{Greeting, Tcp, TcpConfig},
 };
 use kddm_memory::{Arena, ArenaConfig};
@@ -158,6 +159,7 @@ fn transport(cluster: &Cluster, control: TcpConfig, arena: Arc<Arena>) -> Result
     match cluster.fabric {
         Fabric::Tcp => Ok(Box::new(Tcp::start(control, arena)?)),
         Fabric::Verbs => verbs(cluster, control, arena),
+        Fabric::Shm => Ok(Box::new(Shm::start(control, arena)?)),
     }
 }
 

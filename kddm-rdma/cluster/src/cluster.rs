@@ -80,6 +80,8 @@ pub enum Fabric {
     Tcp,
     /// By RDMA: InfiniBand, RoCE, soft-RoCE.
     Verbs,
+    /// Through shared memory, where all nodes are on one host.
+    Shm,
 }
 
 /// An RDMA device, as far as it is chosen; the rest is found.
@@ -145,6 +147,7 @@ impl fmt::Display for Fabric {
         f.write_str(match self {
             Fabric::Tcp => "tcp",
             Fabric::Verbs => "verbs",
+            Fabric::Shm => "shm",
         })
     }
 }
@@ -156,7 +159,10 @@ impl FromStr for Fabric {
         match text {
             "tcp" => Ok(Fabric::Tcp),
             "verbs" => Ok(Fabric::Verbs),
-            _ => Err(format!("fabric {text:?} is not known: this version has \"tcp\" and \"verbs\"")),
+            "shm" => Ok(Fabric::Shm),
+            _ => {
+                Err(format!("fabric {text:?} is not known: this version has \"tcp\", \"verbs\" and \"shm\""))
+            }
         }
     }
 }

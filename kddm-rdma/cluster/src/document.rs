@@ -259,7 +259,11 @@ mod tests {
         let cases = [
             (format!("{HEAD}colour = 3\n{node}"), 3, "unknown field `colour`"),
             (format!("{HEAD}{node}weight = 1\n"), 5, "unknown field `weight`"),
-            (format!("{HEAD}fabric = \"ether\"\n{node}"), 3, "this version has \"tcp\" and"),
+            (
+                format!("{HEAD}fabric = \"ether\"\n{node}"),
+                3,
+                "this version has \"tcp\", \"verbs\" and \"shm\"",
+            ),
             (format!("{HEAD}[rdma]\ngid = 3\n{node}"), 4, "unknown field `gid`"),
             (format!("{HEAD}arena = \"64 MB\"\n{node}"), 3, "for example \"64 MiB\""),
             (format!("{HEAD}arena = \"4 KiB\"\n{node}"), 3, "at least \"8 MiB\""),

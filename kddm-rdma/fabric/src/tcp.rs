@@ -29,7 +29,6 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
-#[cfg(feature = "verbs")]
 pub(crate) use codec::{decode_word, encode_word};
 pub use config::{FabricError, Greeting, TcpConfig};
 pub use due::SILENCE;
@@ -40,7 +39,6 @@ use kddm_object::NodeId;
 use mio::{Events, Interest, Poll, Token, Waker, net::TcpListener, unix::SourceFd};
 use peer::{Peer, Strangers};
 use shared::Shared;
-#[cfg(feature = "verbs")]
 pub(crate) use shared::Told;
 use std::{io, sync::Arc, time::Instant};
 use timer::Timer;

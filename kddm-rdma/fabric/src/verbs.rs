@@ -79,7 +79,7 @@ impl Verbs {
         let hardware = Hardware::open(&choice, control.listen.ip(), control.peers.len(), arena.clone())?;
         let tcp = Tcp::start_for("verbs", control, arena)?;
         let [completions, news] = hardware.descriptors();
-        tcp.watch(completions, news).map_err(StartError::Watch)?;
+        tcp.watch(completions, false).and_then(|()| tcp.watch(news, true)).map_err(StartError::Watch)?;
         Ok(Verbs {
             tcp,
             links: (0..=u8::MAX).map(|_| None).collect(),

@@ -2,6 +2,8 @@
 
 #[path = "contract/fixture.rs"]
 mod fixture;
+#[path = "contract/shm.rs"]
+mod shm;
 #[path = "contract/sim.rs"]
 mod sim;
 #[path = "contract/suite.rs"]
@@ -34,6 +36,7 @@ use promise;
 macro_rules! for_each_fabric {
     ($($promises:tt)*) => {
         promises!(over_sim, crate::sim::Sim, [], $($promises)*);
+        promises!(over_shm, crate::shm::Shm, [], $($promises)*);
         promises!(over_tcp, crate::tcp::Tcp, [], $($promises)*);
         promises!(over_verbs, crate::verbs::Verbs, [ignore = "needs an RDMA device"], $($promises)*);
     };

@@ -1,14 +1,14 @@
 //! The bytes of a slot: for its holders as slices, for READs of peers as copies that may race with anything.
 
-use crate::Arena;
 use crate::control::tenanted;
+use crate::{Arena, PeerSlab};
 use kddm_object::{Generation, SlotId};
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, fence};
 
 /// READs copy by words of this many bytes. Slots are made of whole ones.
-const WORD: usize = size_of::<u64>();
+pub(crate) const WORD: usize = size_of::<u64>();
 
 impl Arena {
     /// The first `length` bytes of a slot.
@@ -66,10 +66,7 @@ impl Arena {
             return false;
         }
         let Some(words) = self.words(slot, 0, into.len()) else { return false };
-        for (word, part) in words.iter().zip(into.chunks_mut(WORD)) {
-            let bytes = word.load(Relaxed).to_ne_bytes();
-            part.copy_from_slice(&bytes[..part.len()]);
-        }
+        load(words, 0, into);
         // The loads above come before the one below: if the slot was given away meanwhile, the generation tells.
         fence(Acquire);
         control.word().generation() == generation
@@ -86,21 +83,35 @@ impl Arena {
         let Some(words) = self.words(slot, offset, from.len()) else { return false };
         // Whoever reads one of the words below sees, after its own fence, the generation that they belong to.
         fence(Release);
-        let mut skip = offset % WORD;
-        let mut rest = from;
-        for word in words {
-            let (part, after) = rest.split_at(rest.len().min(WORD - skip));
-            if part.len() == WORD {
-                let mut whole = [0; WORD];
-                whole.copy_from_slice(part);
-                word.store(u64::from_ne_bytes(whole), Relaxed);
-            } else {
-                let mut bytes = word.load(Relaxed).to_ne_bytes();
-                bytes[skip..skip + part.len()].copy_from_slice(part);
-                // One READ lands in a slot at a time, so nothing is written between load and store.
-                word.store(u64::from_ne_bytes(bytes), Relaxed);
-            }
-            (skip, rest) = (0, after);
+        store(words, offset % WORD, from);
+        true
+    }
+
+    /// A READ that this process carries out itself: copies `length` bytes at `from` of a peer's slab into a slot at `offset`, in whole words
+    /// of eight bytes, in which both begin. False, and nothing is changed, where [`Arena::copy_in`] would change nothing, or where the slab
+    /// ends before.
+    #[must_use]
+    pub fn copy_across(
+        &self,
+        slot: SlotId,
+        offset: usize,
+        slab: &PeerSlab,
+        from: usize,
+        length: usize,
+    ) -> bool {
+        let Some(word) = self.control(slot).map(|control| control.word()) else { return false };
+        let length = length.next_multiple_of(WORD);
+        if word.held() || !tenanted(word.generation()) || !offset.is_multiple_of(WORD) {
+            return false;
+        }
+        let (Some(landing), Some(source)) = (self.words(slot, offset, length), slab.words(from, length))
+        else {
+            return false;
+        };
+        // As in `copy_in`.
+        fence(Release);
+        for (to, from) in landing.iter().zip(source) {
+            to.store(from.load(Relaxed), Relaxed);
         }
         true
     }
@@ -126,5 +137,33 @@ impl Arena {
         // SAFETY: the bytes are in the slot (`Space::bytes`) and slots begin and end at multiples of 64, so the words around them
         // are in it too, aligned, in a mapping that lives as long as the arena. Any bytes are a valid AtomicU64.
         Some(unsafe { std::slice::from_raw_parts(start.as_ptr().cast::<AtomicU64>(), count) })
+    }
+}
+
+/// Copies the bytes of `words` from byte `skip` of the first on.
+pub(crate) fn load(words: &[AtomicU64], mut skip: usize, into: &mut [u8]) {
+    let mut rest = into;
+    for word in words {
+        let (part, after) = rest.split_at_mut(rest.len().min(WORD - skip));
+        part.copy_from_slice(&word.load(Relaxed).to_ne_bytes()[skip..skip + part.len()]);
+        (skip, rest) = (0, after);
+    }
+}
+
+/// Copies `from` into `words` from byte `skip` of the first on. Nobody else changes them meanwhile, or those at the ends are torn.
+pub(crate) fn store(words: &[AtomicU64], mut skip: usize, from: &[u8]) {
+    let mut rest = from;
+    for word in words {
+        let (part, after) = rest.split_at(rest.len().min(WORD - skip));
+        if part.len() == WORD {
+            let mut whole = [0; WORD];
+            whole.copy_from_slice(part);
+            word.store(u64::from_ne_bytes(whole), Relaxed);
+        } else {
+            let mut bytes = word.load(Relaxed).to_ne_bytes();
+            bytes[skip..skip + part.len()].copy_from_slice(part);
+            word.store(u64::from_ne_bytes(bytes), Relaxed);
+        }
+        (skip, rest) = (0, after);
     }
 }

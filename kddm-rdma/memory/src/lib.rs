@@ -27,6 +27,7 @@ mod index;
 #[cfg(feature = "interleave")]
 pub mod interleave;
 mod pool;
+mod shared;
 #[cfg_attr(any(feature = "interleave", miri), path = "space/heap.rs")]
 mod space;
 mod sync;
@@ -37,4 +38,5 @@ pub use arena::{Arena, ArenaConfig};
 pub use error::MemoryError;
 pub use guard::{Exclusive, Shared};
 pub use hit::Miss;
+pub use shared::{PeerSlab, SharedBytes, Unshareable};
 pub use usage::{ClassUsage, Usage};

@@ -4,6 +4,7 @@
 pub mod memory_fabric;
 
 use kddm_cluster::{ClusterId, Key};
+use kddm_fabric::shm::Shm;
 use kddm_fabric::tcp::{Greeting, Tcp, TcpConfig};
 use kddm_rdma::{
     Arena, ArenaConfig, Durability, Home, Incarnation, Inserted, IoLinker, LinuxHost, Node, NodeConfig,
@@ -57,6 +58,8 @@ pub struct Setup {
     pub device: Arc<Device>,
     /// Over sockets instead of memory.
     pub tcp: bool,
+    /// Over memory that is shared as processes share it.
+    pub shm: bool,
     /// Nodes do not drop their copies when another writes.
     pub unsound: bool,
     /// Beside the usual ones, at every node.
@@ -70,6 +73,7 @@ impl Setup {
             arena: 8 << 20,
             device: Arc::default(),
             tcp: false,
+            shm: false,
             unsound: false,
             families: Vec::new(),
         }
@@ -97,7 +101,7 @@ impl Cluster {
         Setup::nodes(nodes).start()
     }
 
-    /// Ends a node, at its place in `nodes`, and starts it again in another life. Over tcp only.
+    /// Ends a node, at its place in `nodes`, and starts it again in another life. Not over memory.
     pub fn restart(&mut self, place: usize, life: Incarnation) {
         self.nodes[place].shutdown();
         let back = self.members[place];
@@ -115,8 +119,9 @@ impl Cluster {
     fn start_node(&self, me: NodeId, incarnation: Incarnation) -> Node {
         let arena = Arc::new(Arena::new(ArenaConfig::new(self.setup.arena)).unwrap());
         let transport: Box<dyn Transport> = if self.setup.tcp {
-            let config = tcp(me, incarnation, &self.members, self.port);
-            Box::new(Tcp::start(config, arena.clone()).unwrap())
+            Box::new(Tcp::start(self.tcp(me, incarnation), arena.clone()).unwrap())
+        } else if self.setup.shm {
+            Box::new(Shm::start(self.tcp(me, incarnation), arena.clone()).unwrap())
         } else {
             Box::new(self.network.join(me, arena.clone()))
         };
@@ -135,6 +140,20 @@ impl Cluster {
         Node::start(config, transport, arena, self.host.clone(), families).unwrap()
     }
 
+    fn tcp(&self, me: NodeId, incarnation: Incarnation) -> TcpConfig {
+        let address = |node: NodeId| SocketAddr::from(([127, 0, 0, node.get()], self.port));
+        let peers = self.members.iter().filter(|&&peer| peer != me);
+        TcpConfig {
+            me,
+            incarnation,
+            listen: address(me),
+            peers: peers.map(|&peer| (peer, address(peer))).collect(),
+            cluster: ClusterId([7; 16]),
+            key: Key::from_bytes([9; 32]),
+            greeting: Greeting { protocol_version: 1, format_version: 1, root: None },
+        }
+    }
+
     fn wait_until_connected(&self) {
         for node in &self.nodes {
             futures_lite::future::block_on(node.connected());
@@ -143,19 +162,6 @@ impl Cluster {
 
     pub fn with_arena(nodes: u8, arena: usize) -> Cluster {
         Setup { arena, ..Setup::nodes(nodes) }.start()
-    }
-}
-
-fn tcp(me: NodeId, incarnation: Incarnation, members: &[NodeId], port: u16) -> TcpConfig {
-    let address = |node: NodeId| SocketAddr::from(([127, 0, 0, node.get()], port));
-    TcpConfig {
-        me,
-        incarnation,
-        listen: address(me),
-        peers: members.iter().filter(|&&peer| peer != me).map(|&peer| (peer, address(peer))).collect(),
-        cluster: ClusterId([7; 16]),
-        key: Key::from_bytes([9; 32]),
-        greeting: Greeting { protocol_version: 1, format_version: 1, root: None },
     }
 }
 

@@ -46,7 +46,9 @@ fn judge_locked(limit: u64, any: bool, wanted: &Wanted) -> Finding {
         Fabric::Verbs => {
             Finding::problem(NAME, format!("{found}: it cannot be registered with an RDMA device"), remedy)
         }
-        Fabric::Tcp => Finding::ok(NAME, format!("{found}: enough for fabric tcp, which locks none")),
+        fabric @ (Fabric::Tcp | Fabric::Shm) => {
+            Finding::ok(NAME, format!("{found}: enough for fabric {fabric}, which locks none"))
+        }
     }
 }
 

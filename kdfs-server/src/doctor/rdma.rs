@@ -81,7 +81,7 @@ fn judge(rdma: &Rdma, wanted: &Wanted) -> Vec<Finding> {
     let missing = |found: String, remedy: &str| {
         let remedy = match wanted.fabric {
             Fabric::Verbs => format!("{remedy}; or fabric = \"tcp\" in the cluster file"),
-            Fabric::Tcp => remedy.to_owned(),
+            Fabric::Tcp | Fabric::Shm => remedy.to_owned(),
         };
         vec![Finding::of(wanted.without_rdma(), "RDMA", found, remedy)]
     };

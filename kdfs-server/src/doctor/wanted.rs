@@ -43,7 +43,7 @@ impl Wanted {
     pub fn without_rdma(&self) -> State {
         match self.fabric {
             Fabric::Verbs => State::Problem,
-            Fabric::Tcp => State::Note,
+            Fabric::Tcp | Fabric::Shm => State::Note,
         }
     }
 

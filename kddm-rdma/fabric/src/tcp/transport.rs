@@ -163,11 +163,20 @@ impl Tcp {
         }
     }
 
-    /// Makes the fabric's descriptor readable when one of a device's becomes so.
-    pub(crate) fn watch(&self, completions: RawFd, news: RawFd) -> std::io::Result<()> {
-        let registry = self.poll.registry();
-        registry.register(&mut SourceFd(&completions), COMPLETIONS, Interest::READABLE)?;
-        registry.register(&mut SourceFd(&news), NEWS, Interest::READABLE)
+    /// Makes the fabric's descriptor readable whenever `descriptor` becomes so; [`Tcp::poll_control`] tells of it if it has `news`.
+    pub(crate) fn watch(&self, descriptor: RawFd, news: bool) -> std::io::Result<()> {
+        let (token, interest) = match news {
+            true => (NEWS, Interest::READABLE | Interest::WRITABLE),
+            false => (COMPLETIONS, Interest::READABLE),
+        };
+        self.poll.registry().register(&mut SourceFd(&descriptor), token, interest)
+    }
+
+    /// Ends [`Tcp::watch`]. Closing does so, too, where no other process has the descriptor.
+    pub(crate) fn unwatch(&self, descriptor: RawFd) {
+        if let Err(error) = self.poll.registry().deregister(&mut SourceFd(&descriptor)) {
+            tracing::error!(%error, "BUG: a descriptor that was not watched");
+        }
     }
 
     /// Does something in the session with `node`; false if there is none.

@@ -26,7 +26,7 @@ pub enum Command {
         /// Where everything of the playground is.
         #[arg(long, value_name = "DIR")]
         dir: PathBuf,
-        /// How bytes move between the nodes: tcp, or verbs (RDMA, where this host has a device).
+        /// How bytes move between the nodes: tcp, shm (memory that they share), or verbs (RDMA, where this host has a device).
         #[arg(long, default_value = "tcp")]
         fabric: Fabric,
         /// Memory for objects on each node, as "128 MiB". Not given: 64 MiB, whatever it was before.

@@ -1,0 +1,291 @@
+//! A member of the cluster that does what it must not, strangers at the door, and wake-ups.
+
+use super::{
+    Shm,
+    bell::Bell,
+    door::come_to,
+    offer::{self, Offer},
+    ring::{Inbox, MEMORY_BYTES, Outlet, RING_BYTES},
+};
+use crate::{
+    Event, Transport,
+    tcp::{Greeting, TcpConfig},
+};
+use kddm_cluster::{ClusterId, Key};
+use kddm_coherence::{Body, Message};
+use kddm_memory::{Arena, ArenaConfig, SharedBytes};
+use kddm_object::{Incarnation, NodeId, ObjectKey, SetId, ViewId};
+use mio::{Events, Interest, Poll, Token, unix::SourceFd};
+use std::{
+    net::SocketAddr,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    sync::{Arc, Barrier},
+    thread,
+    time::{Duration, Instant},
+};
+
+const TAKEN: usize = 0;
+const PUT: usize = 128;
+const BYTES: usize = 4096;
+
+fn node(id: u8) -> NodeId {
+    NodeId::new(id).unwrap()
+}
+
+fn config(me: u8, network: u8) -> TcpConfig {
+    let address = |id: u8| SocketAddr::from(([127, network, std::process::id() as u8, id], 15339));
+    TcpConfig {
+        me: node(me),
+        incarnation: Incarnation(1),
+        listen: address(me),
+        peers: (1..=3).filter(|&id| id != me).map(|id| (node(id), address(id))).collect(),
+        cluster: ClusterId([1; 16]),
+        key: Key::from_bytes([5; 32]),
+        greeting: Greeting { protocol_version: 1, format_version: 1, root: None },
+    }
+}
+
+fn message(number: u32) -> Message {
+    let key = ObjectKey::new(SetId(1), number);
+    Message { view: ViewId(1), incarnation: Incarnation(1), clock: 0, key, body: Body::Evict }
+}
+
+/// Node 1, which is done wrong; node 2, which does it; and node 3, which goes on.
+struct Meeting {
+    nodes: [Shm; 3],
+    told: [Vec<Event>; 3],
+}
+
+impl Meeting {
+    fn new(network: u8) -> Meeting {
+        let nodes = [1, 2, 3].map(|id| {
+            let arena = Arc::new(Arena::new(ArenaConfig::new(8 << 20)).unwrap());
+            Shm::start(config(id, network), arena).unwrap()
+        });
+        let mut meeting = Meeting { nodes, told: Default::default() };
+        meeting.until("all to meet", |told| {
+            told.iter()
+                .all(|told| told.iter().filter(|event| matches!(event, Event::PeerUp(..))).count() == 2)
+        });
+        meeting.told.iter_mut().for_each(Vec::clear);
+        meeting
+    }
+
+    fn until(&mut self, what: &str, done: impl Fn(&[Vec<Event>; 3]) -> bool) {
+        let start = Instant::now();
+        loop {
+            for (node, told) in self.nodes.iter_mut().zip(&mut self.told) {
+                node.poll(told);
+            }
+            if done(&self.told) {
+                return;
+            }
+            assert!(
+                start.elapsed() < Duration::from_secs(30),
+                "waited too long for {what}; told {:?}",
+                self.told
+            );
+        }
+    }
+
+    /// Node 1 ends its session with node 2 for this reason, and goes on with node 3.
+    fn ends_for(&mut self, why: &str) {
+        self.until("the end", |told| told[0].iter().any(|event| matches!(event, Event::PeerDown { .. })));
+        let reason = self.told[0].iter().find_map(|event| match event {
+            Event::PeerDown { node: lost, reason, .. } if *lost == node(2) => Some(reason.clone()),
+            _ => None,
+        });
+        assert!(reason.as_ref().is_some_and(|reason| reason.contains(why)), "{reason:?}");
+        self.nodes[2].send(node(1), &message(7));
+        self.nodes[2].flush();
+        self.until("the others", |told| told[0].contains(&Event::Message(node(3), message(7))));
+    }
+
+    /// The ring in which node 1 takes what node 2 writes, as node 2 has mapped it.
+    fn ring(&self) -> &SharedBytes {
+        self.nodes[1].links[1].as_ref().unwrap().peer_memory()
+    }
+
+    /// Node 2 offers something to node 1, past all that it would offer.
+    fn offer(&mut self, offer: Offer, descriptors: &[&OwnedFd]) {
+        let connection = self.nodes[1].links[1].as_ref().unwrap().connection().unwrap();
+        let descriptors: Vec<_> = descriptors.iter().map(|descriptor| descriptor.as_fd()).collect();
+        assert!(offer::send(connection, offer, &descriptors).unwrap());
+    }
+}
+
+#[test]
+fn a_sender_that_counts_more_than_the_ring_has_is_lost() {
+    for (network, put) in [(231, RING_BYTES as u64 + 1), (232, u64::MAX), (233, 1 << 63)] {
+        let mut meeting = Meeting::new(network);
+        meeting.ring().word(PUT).store(put, std::sync::atomic::Ordering::SeqCst);
+        meeting.ends_for("its ring cannot be");
+    }
+}
+
+#[test]
+fn a_sender_of_what_is_no_message_is_lost() {
+    let mut meeting = Meeting::new(234);
+    meeting.ring().write(BYTES, &[0xff; 512]);
+    meeting.ring().word(PUT).store(512, std::sync::atomic::Ordering::SeqCst);
+    meeting.ends_for("a message of kind");
+}
+
+#[test]
+fn a_receiver_that_counts_wrong_is_lost() {
+    let mut meeting = Meeting::new(235);
+    // Node 1 writes into node 2's ring; node 2 says that it has taken what was never put.
+    let ring = meeting.nodes[0].links[2].as_ref().unwrap().peer_memory();
+    ring.word(TAKEN).store(1 << 40, std::sync::atomic::Ordering::SeqCst);
+    for number in 0..10_000 {
+        meeting.nodes[0].send(node(2), &message(number));
+    }
+    meeting.nodes[0].flush();
+    meeting.ends_for("bytes taken, where");
+}
+
+#[test]
+fn a_member_that_offers_what_it_must_not_is_lost() {
+    let (_, ring) = SharedBytes::new(MEMORY_BYTES).unwrap();
+    let (_, small) = SharedBytes::new(4096).unwrap();
+    let unsealed = nix::sys::memfd::memfd_create(c"test", nix::sys::memfd::MFdFlags::empty()).unwrap();
+    let cases: [(u8, Offer, &[&OwnedFd], &str); 5] = [
+        (236, Offer::Slabs(1), &[&unsealed], "not sealed"),
+        (237, Offer::Slabs(1), &[&small], "it has 4096 bytes"),
+        (238, Offer::Slabs(9), &[&small], "1 of 16 are known"),
+        (239, Offer::Slabs(1), &[&small; 20], "1 of 16 are known"),
+        (
+            240,
+            Offer::Ring { ticket: [0; 16], slab_bytes: 1 << 19, slab_limit: 16 },
+            &[&ring, &ring],
+            "that nobody asked for",
+        ),
+    ];
+    for (network, offer, descriptors, why) in cases {
+        let mut meeting = Meeting::new(network);
+        meeting.offer(offer, descriptors);
+        meeting.ends_for(why);
+    }
+}
+
+#[test]
+fn strangers_at_the_door_are_nobody() {
+    let mut meeting = Meeting::new(241);
+    let name = meeting.nodes[0].door.name();
+    let (_, ring) = SharedBytes::new(MEMORY_BYTES).unwrap();
+    let mut strangers: Vec<_> = (0..300)
+        .map(|number| {
+            let stranger = come_to(&name).unwrap();
+            match number % 3 {
+                0 => {}
+                1 => {
+                    assert!(rustix::net::send(&stranger, b"hello", rustix::net::SendFlags::NOSIGNAL).is_ok())
+                }
+                _ => {
+                    let offer = Offer::Ring { ticket: [9; 16], slab_bytes: 1 << 19, slab_limit: 16 };
+                    assert!(offer::send(&stranger, offer, &[ring.as_fd(), ring.as_fd()]).unwrap());
+                }
+            }
+            meeting.nodes[0].arm();
+            meeting.nodes[0].poll(&mut meeting.told[0]);
+            stranger
+        })
+        .collect();
+    assert!(meeting.told[0].is_empty(), "{:?}", meeting.told[0]);
+    // A node that comes now is let in all the same.
+    strangers.truncate(200);
+    let arena = Arc::new(Arena::new(ArenaConfig::new(8 << 20)).unwrap());
+    meeting.nodes[1].disconnect();
+    meeting.nodes[1] =
+        Shm::start(TcpConfig { incarnation: Incarnation(2), ..config(2, 241) }, arena).unwrap();
+    meeting.until("the new life", |told| {
+        told[0].iter().any(|event| matches!(event, Event::PeerUp(up, _) if *up == node(2)))
+    });
+}
+
+/// A READ that is over after the owner has ended the session has failed, whatever was copied.
+#[test]
+fn who_was_given_up_reads_nothing() {
+    let (inbox, descriptor) = Inbox::new().unwrap();
+    let outlet = Outlet::map(&descriptor).unwrap();
+    assert!(!outlet.is_over());
+    inbox.end();
+    assert!(outlet.is_over());
+}
+
+#[test]
+fn what_is_written_is_taken_whole_wherever_the_ring_ends() {
+    let (mut inbox, descriptor) = Inbox::new().unwrap();
+    let mut outlet = Outlet::map(&descriptor).unwrap();
+    let (mut sent, mut came) = (Vec::new(), Vec::new());
+    for number in 0..10_000usize {
+        let bytes: Vec<u8> = (0..number * 37 % 350).map(|at| (number ^ at) as u8).collect();
+        if !outlet.write(&bytes).unwrap() {
+            outlet.publish();
+            assert!(inbox.take(&mut came).unwrap(), "the sender waits for room");
+            assert!(outlet.write(&bytes).unwrap());
+        }
+        sent.extend(bytes);
+    }
+    outlet.publish();
+    inbox.take(&mut came).unwrap();
+    assert!(sent == came);
+}
+
+/// Two threads that send each other one number after the other, and sleep in between: a wake-up that is lost stops both.
+#[test]
+fn no_wake_up_is_lost() {
+    const ROUNDS: u64 = 100_000;
+    let (one, of_one) = Inbox::new().unwrap();
+    let (two, of_two) = Inbox::new().unwrap();
+    let (to_one, to_two) = (Outlet::map(&of_one).unwrap(), Outlet::map(&of_two).unwrap());
+    let bells = [Bell::new().unwrap(), Bell::new().unwrap()];
+    let start = Barrier::new(2);
+    let play = |me: u64, mut inbox: Inbox, mut outlet: Outlet, rings: &Bell, hears: &Bell| {
+        let mut poll = Poll::new().unwrap();
+        let mut events = Events::with_capacity(4);
+        poll.registry()
+            .register(&mut SourceFd(&hears.as_fd().as_raw_fd()), Token(0), Interest::READABLE)
+            .unwrap();
+        start.wait();
+        let (mut bytes, mut slept, mut random) = (Vec::new(), 0, me + 1);
+        for round in 0..ROUNDS {
+            if round % 2 == me {
+                assert!(outlet.write(&round.to_le_bytes()).unwrap());
+                if outlet.publish() {
+                    rings.ring();
+                }
+                continue;
+            }
+            bytes.clear();
+            // xorshift64 (Marsaglia, 2003): now and then it sleeps at once, now and then just when something comes.
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            for _ in 0..random % 64 {
+                std::hint::spin_loop();
+            }
+            while bytes.is_empty() {
+                inbox.take(&mut bytes).unwrap();
+                if bytes.is_empty() {
+                    inbox.sleep();
+                    inbox.take(&mut bytes).unwrap();
+                    if bytes.is_empty() {
+                        poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
+                        assert!(!events.is_empty(), "round {round}: nobody rang");
+                        slept += 1;
+                    }
+                }
+            }
+            inbox.wake();
+            assert_eq!(bytes, round.to_le_bytes());
+        }
+        slept
+    };
+    let slept = thread::scope(|scope| {
+        let first = scope.spawn(|| play(0, one, to_two, &bells[0], &bells[1]));
+        let second = scope.spawn(|| play(1, two, to_one, &bells[1], &bells[0]));
+        first.join().unwrap() + second.join().unwrap()
+    });
+    assert!(slept > 0, "nobody ever slept: nothing was tried");
+}

@@ -1,0 +1,189 @@
+//! Memory that two processes of one host have mapped: a peer's slabs, which are only read here, and bytes that both write.
+//!
+//! Whatever the other process does with it, nothing here is undefined and nothing fails: the memory is a memfd of ordinary pages that is
+//! sealed against shrinking (no page goes away, so no access raises SIGBUS), every access is atomic, and places are checked here.
+
+use crate::bytes::{WORD, load, store};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
+use nix::sys::stat::fstat;
+use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
+use nix::unistd::ftruncate;
+use std::ffi::c_void;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
+
+/// Why another process's memory is not mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unshareable {
+    /// It could go away under us.
+    #[error("it is not sealed against shrinking and growing")]
+    NotSealed,
+    /// Its pages may be of a kind that runs out.
+    #[error("it is no memory file of ordinary pages")]
+    NotMemory,
+    /// It is smaller, or larger, than it has to be.
+    #[error("it has {there} bytes, not {wanted}")]
+    Size {
+        /// Bytes that it has.
+        there: i64,
+        /// Bytes that it must have.
+        wanted: usize,
+    },
+    /// The kernel refused.
+    #[error("{0}")]
+    Kernel(#[from] Errno),
+}
+
+/// A slab of a peer on this host, as long as it is mapped. Read-only: see [`Arena::copy_across`](crate::Arena::copy_across).
+#[derive(Debug)]
+pub struct PeerSlab(Mapping);
+
+impl PeerSlab {
+    /// Maps the slab of `bytes` bytes whose memfd a peer has passed.
+    ///
+    /// # Errors
+    /// It is not what a slab has to be, or the kernel refuses.
+    pub fn map(descriptor: impl AsFd, bytes: usize) -> Result<PeerSlab, Unshareable> {
+        Mapping::checked(descriptor, bytes, ProtFlags::PROT_READ).map(PeerSlab)
+    }
+
+    /// The words of `length` bytes from `at` on; both are of whole words.
+    pub(crate) fn words(&self, at: usize, length: usize) -> Option<&[AtomicU64]> {
+        self.0.words(at, length)
+    }
+}
+
+/// Bytes that two processes read and write: what one of them may find there at any time is anything.
+#[derive(Debug)]
+pub struct SharedBytes(Mapping);
+
+impl SharedBytes {
+    /// Makes `length` bytes, zeros, and the descriptor by which another process maps them.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn new(length: usize) -> Result<(SharedBytes, OwnedFd), Errno> {
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let descriptor = memfd_create(c"kddm-shared", flags)?;
+        ftruncate(&descriptor, length as i64)?;
+        fcntl(&descriptor, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW))?;
+        let mapping = Mapping::new(&descriptor, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
+        Ok((SharedBytes(mapping), descriptor))
+    }
+
+    /// Maps the `length` bytes whose memfd another process has passed.
+    ///
+    /// # Errors
+    /// As [`PeerSlab::map`].
+    pub fn map(descriptor: impl AsFd, length: usize) -> Result<SharedBytes, Unshareable> {
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        Mapping::checked(descriptor, length, access).map(SharedBytes)
+    }
+
+    /// The word at `at`.
+    ///
+    /// # Panics
+    /// If there is none, or `at` is not a multiple of eight: a bug of the caller.
+    #[inline]
+    pub fn word(&self, at: usize) -> &AtomicU64 {
+        match self.0.words(at, WORD) {
+            Some([word]) => word,
+            _ => panic!("BUG: no word at {at}"),
+        }
+    }
+
+    /// Copies what is at `at`; it may be torn, if the other writes meanwhile.
+    ///
+    /// # Panics
+    /// If there are not so many bytes: a bug of the caller.
+    pub fn read(&self, at: usize, into: &mut [u8]) {
+        load(self.around(at, into.len()), at % WORD, into);
+    }
+
+    /// Copies `from` to `at`.
+    ///
+    /// # Panics
+    /// As [`SharedBytes::read`].
+    pub fn write(&self, at: usize, from: &[u8]) {
+        store(self.around(at, from.len()), at % WORD, from);
+    }
+
+    fn around(&self, at: usize, length: usize) -> &[AtomicU64] {
+        let first = at - at % WORD;
+        let words = self.0.words(first, (at + length).next_multiple_of(WORD) - first);
+        words.unwrap_or_else(|| panic!("BUG: no {length} bytes at {at}"))
+    }
+}
+
+/// A mapping of a sealed memfd.
+#[derive(Debug)]
+struct Mapping {
+    start: NonNull<c_void>,
+    length: usize,
+}
+
+// SAFETY: an address and a length; what is there is reached through atomics alone.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps what another process has passed, if it is what it should be.
+    fn checked(descriptor: impl AsFd, length: usize, access: ProtFlags) -> Result<Mapping, Unshareable> {
+        let wanted = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW;
+        let seals = match fcntl(&descriptor, FcntlArg::F_GET_SEALS) {
+            Err(Errno::EINVAL) => return Err(Unshareable::NotMemory),
+            seals => SealFlag::from_bits_retain(seals?),
+        };
+        if !seals.contains(wanted) {
+            return Err(Unshareable::NotSealed);
+        }
+        // Huge pages have seals, too, but a page that there is none for raises SIGBUS.
+        if fstatfs(&descriptor)?.filesystem_type() != TMPFS_MAGIC {
+            return Err(Unshareable::NotMemory);
+        }
+        let there = fstat(&descriptor)?.st_size;
+        if there != length as i64 {
+            return Err(Unshareable::Size { there, wanted: length });
+        }
+        Ok(Mapping::new(&descriptor, length, access)?)
+    }
+
+    /// Maps a memfd that has `length` bytes and will keep them.
+    fn new(descriptor: impl AsFd, length: usize, access: ProtFlags) -> Result<Mapping, Errno> {
+        let size = NonZeroUsize::new(length).ok_or(Errno::EINVAL)?;
+        // SAFETY: a new mapping where the kernel finds room touches nothing that exists.
+        let start = unsafe { mmap(None, size, access, MapFlags::MAP_SHARED, descriptor, 0) }?;
+        let mapping = Mapping { start, length };
+        // A child has no part in it. SAFETY: changes what a fork copies, nothing here.
+        unsafe { madvise(start, length, MmapAdvise::MADV_DONTFORK) }?;
+        Ok(mapping)
+    }
+
+    /// The words of `length` bytes from `at` on; `None` if there are none, or they are no whole words.
+    #[inline]
+    fn words(&self, at: usize, length: usize) -> Option<&[AtomicU64]> {
+        if !at.is_multiple_of(WORD) || !length.is_multiple_of(WORD) || at.checked_add(length)? > self.length {
+            return None;
+        }
+        // SAFETY: within the mapping, just checked, which begins at a page and stays as it is until dropped: its memfd is sealed. Any
+        // bytes are a valid AtomicU64; words of memory mapped read-only are loaded only (`PeerSlab` gives them to nobody who stores).
+        Some(unsafe {
+            let first = self.start.as_ptr().byte_add(at).cast::<AtomicU64>();
+            std::slice::from_raw_parts(first, length / WORD)
+        })
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and nobody has a reference into it any more.
+        let unmapped = unsafe { munmap(self.start, self.length) };
+        debug_assert!(unmapped.is_ok(), "BUG: munmap: {unmapped:?}");
+    }
+}
