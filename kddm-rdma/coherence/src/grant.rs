@@ -268,15 +268,17 @@ impl Core {
 
     /// Gives out the holds if bytes and acks are in.
     pub(crate) fn try_finish<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
-        if !self.views.leased && !self.views.is_expelled() {
-            // The others may go on without us: whoever gives to us keeps what it gave.
-            return;
-        }
         let view = self.view;
+        let leased = self.views.leased || self.views.is_expelled();
         let Some(request) = self.request_mut(key) else { return };
         let whole = request.data == Data::Here && request.acks_due.is_empty();
-        if request.view != view && !whole {
+        if request.view != view && !(whole && leased) {
+            // Without a lease too: what was granted in an older view is in our report, or is nothing.
             return self.cut_short(key, cx);
+        }
+        if !leased {
+            // The others may go on without us: whoever gives to us keeps what it gave.
+            return;
         }
         if !request.acks_due.is_empty() {
             return;

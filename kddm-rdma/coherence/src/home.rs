@@ -320,7 +320,8 @@ impl Core {
         cx: &mut Context<'_, S>,
     ) {
         let me = self.config.me;
-        let try_only = request.try_only && request.kind == RequestKind::Grab && by != me;
+        let grab = request.kind == RequestKind::Grab && by != me;
+        let try_only = request.try_only && grab;
         let why = match reply {
             // Others have joined the line here. What the linker may have made for the try, nobody has seen yet.
             LinkerReply::Ok if try_only && !self.is_unused_here(me, key, cx.store) => Some(Nack::WouldBlock),
@@ -333,8 +334,8 @@ impl Core {
         let slot = self.copies.get(&key).and_then(|copy| copy.slot);
         match (why, slot) {
             (None, Some(slot)) => {
-                // No hit of a thread here may come between this and the try's turn.
-                swap(cx.store, slot, |word| Some(word.with_revoke(word.revoke() || try_only)));
+                // No hit of a thread here may come between this and the grab's turn: what was made for it is not there before it is.
+                swap(cx.store, slot, |word| Some(word.with_revoke(word.revoke() || grab)));
                 set_mode(key, slot, Mode::Shared, cx);
                 let owner = self.location(slot, cx.store);
                 if let Some(copy) = self.copies.get_mut(&key) {
@@ -344,6 +345,10 @@ impl Core {
                 self.directory.set(key, State::Shared { owner, copies, since });
                 if self.is_reachable(by) {
                     self.directory.line_up_first(key, Pending::Request(by, request));
+                    if grab {
+                        // Nor a hold of those who wait here: the invalidation that is on its way serves them.
+                        return self.serve(key, cx);
+                    }
                 }
             }
             (why, _) => {

@@ -138,7 +138,7 @@ fn speculation_and_sync() -> Options {
 
 #[test]
 fn speculation_after_a_sync() {
-    explore(Options { operations: 3, ..speculation_and_sync() }, 402_736);
+    explore(Options { operations: 3, ..speculation_and_sync() }, 403_030);
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn three_nodes_with_flush_and_eviction() {
 #[test]
 fn three_nodes_with_device_and_eviction() {
     let (objects, wants) = (vec![(1, true)], vec![GRAB, Want::Sync]);
-    explore(Options { evictions: 1, objects, wants, ..three_nodes() }, 29_509);
+    explore(Options { evictions: 1, objects, wants, ..three_nodes() }, 29_353);
 }
 
 #[test]
