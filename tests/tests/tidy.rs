@@ -55,7 +55,7 @@ const LONG: usize = 500;
 const TOO_LONG: usize = 900;
 
 /// Crates that share memory with other processes or with a device, or call C.
-const UNSAFE_CRATES: [&str; 3] = ["kddm-rdma/memory", "kddm-rdma/verbs", "bench"];
+const UNSAFE_CRATES: [&str; 4] = ["kddm-rdma/memory", "kddm-rdma/ring", "kddm-rdma/verbs", "bench"];
 
 #[test]
 fn the_system_is_touched_only_where_it_may_be() {

@@ -21,6 +21,7 @@ mod bytes;
 mod control;
 mod error;
 mod fault;
+mod fork;
 mod guard;
 mod hit;
 mod index;
@@ -36,6 +37,7 @@ mod victims;
 
 pub use arena::{Arena, ArenaConfig};
 pub use error::MemoryError;
+pub use fork::ForkMark;
 pub use guard::{Exclusive, Shared};
 pub use hit::Miss;
 pub use shared::{PeerSlab, SharedBytes, Unshareable};

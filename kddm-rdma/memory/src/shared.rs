@@ -71,7 +71,8 @@ impl SharedBytes {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let descriptor = memfd_create(c"kddm-shared", flags)?;
         ftruncate(&descriptor, length as i64)?;
-        fcntl(&descriptor, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW))?;
+        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+        fcntl(&descriptor, FcntlArg::F_ADD_SEALS(seals))?;
         let mapping = Mapping::new(&descriptor, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
         Ok((SharedBytes(mapping), descriptor))
     }
@@ -111,6 +112,15 @@ impl SharedBytes {
     /// As [`SharedBytes::read`].
     pub fn write(&self, at: usize, from: &[u8]) {
         store(self.around(at, from.len()), at % WORD, from);
+    }
+
+    /// The first of `length` bytes at `at`; `None` if there are not so many. Whoever uses it sees to it that the other process does not write
+    /// them meanwhile.
+    #[inline]
+    pub fn pointer(&self, at: usize, length: usize) -> Option<NonNull<u8>> {
+        let inside = at.checked_add(length)? <= self.0.length;
+        // SAFETY: within the mapping, just checked.
+        inside.then(|| unsafe { self.0.start.cast::<u8>().byte_add(at) })
     }
 
     fn around(&self, at: usize, length: usize) -> &[AtomicU64] {

@@ -1,0 +1,50 @@
+//! What wakes an end that sleeps: an eventfd.
+
+use rustix::{
+    event::{EventfdFlags, eventfd},
+    io::Errno,
+};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// A bell: one end rings it, the other sleeps on it.
+#[derive(Debug)]
+pub struct Bell(OwnedFd);
+
+impl Bell {
+    /// A new one.
+    ///
+    /// # Errors
+    /// The kernel's: too many descriptors are open.
+    pub fn new() -> rustix::io::Result<Bell> {
+        eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map(Bell)
+    }
+
+    /// The bell that the other end has passed.
+    pub fn passed(descriptor: OwnedFd) -> Bell {
+        Bell(descriptor)
+    }
+
+    /// Wakes who sleeps on it.
+    pub fn ring(&self) {
+        // Full, it has been rung; and that is all that can go wrong with an eventfd.
+        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+
+    /// Stops its ringing; whether it rang.
+    pub fn still(&self) -> bool {
+        let mut count = [0; 8];
+        loop {
+            match rustix::io::read(&self.0, &mut count) {
+                Ok(_) => return true,
+                Err(Errno::INTR) => {}
+                Err(_) => return false,
+            }
+        }
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
