@@ -13,11 +13,13 @@
 mod two_nodes;
 
 use futures_lite::future::{block_on, try_zip, yield_now};
-use kddm_rdma::{Node, ObjectKey, RegistryError, SetPolicy};
+use kddm_rdma::{Node, ObjectKey, Owner, RegistryError, SetPolicy};
 use std::{error::Error, time::Instant};
 
 const PORT: u16 = 7340;
 const ROUNDS: u64 = 100_000;
+/// Nobody asks here; a server lets in whom this allows.
+const OWNER: Owner = Owner { uid: 0, gid: 0, mode: 0o666 };
 
 fn main() -> Result<(), Box<dyn Error>> {
     match std::env::args().nth(1).as_deref() {
@@ -58,8 +60,8 @@ async fn count(node: &Node) -> Result<u64, Box<dyn Error>> {
 }
 
 async fn open_or_create(node: &Node) -> Result<kddm_rdma::SetId, RegistryError> {
-    match node.create_set("counter", SetPolicy::volatile(8)).await {
-        Err(RegistryError::Exists) => Ok(node.open_set("counter").await?.0),
+    match node.create_set("counter", SetPolicy::volatile(8), OWNER).await {
+        Err(RegistryError::Exists) => Ok(node.open_set("counter").await?.id),
         created => created,
     }
 }

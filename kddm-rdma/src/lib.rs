@@ -33,6 +33,7 @@ mod registry;
 mod status;
 mod store;
 mod sync;
+mod timed;
 mod waiting;
 
 pub use error::NodeError;
@@ -48,5 +49,5 @@ pub use linker::{Inserted, IoLinker, Keep};
 pub use membership::{Membership, Standing};
 pub use node::{Node, NodeConfig};
 pub use options::Options;
-pub use registry::RegistryError;
+pub use registry::{Owner, RegistryError, SetInfo};
 pub use status::{Counts, NodeStatus, ObjectDump};

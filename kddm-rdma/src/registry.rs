@@ -2,7 +2,7 @@
 //!
 //! The registry is itself a set of coherent objects, set 0: object 0 counts the sets ever made and is held exclusively by whoever makes
 //! or destroys one; the others are places for entries, found by the hash of the name and from there upwards to the first
-//! place that was never used. Its home is the lowest member.
+//! place that was never used; behind them lie maps of the places that have one, for who lists them. Its home is the lowest member.
 //!
 //! The policy of a registered set is part of its id, so that every node computes it without asking:
 //!
@@ -16,10 +16,33 @@
 
 mod entry;
 mod id;
+mod list;
 
-use crate::{Exclusive, Node, OpError, SetFamily};
+use crate::{Exclusive, Node, OpError, Options, SetFamily, Shared};
 use entry::{Entry, MAX_NAME, hash};
 use kddm_object::{FirstTouch, Home, NodeId, ObjectKey, SetId, SetPolicy};
+
+/// To whom a set belongs, and who may do what with it, as of a file. The registry keeps it; who lets programs in asks it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The permission bits: read is get, write is grab, remove and the like; what execute means is up to who asks.
+    pub mode: u16,
+}
+
+/// What the registry knows of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SetInfo {
+    /// Its id, never used again.
+    pub id: SetId,
+    /// Its policy.
+    pub policy: SetPolicy,
+    /// To whom it belongs.
+    pub owner: Owner,
+}
 
 /// Why a set could not be created or opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,31 +112,37 @@ impl SetFamily for Registered {
 }
 
 impl Node {
-    /// Makes a volatile set and gives it a name.
+    /// Makes a volatile set and gives it a name and an owner.
     ///
     /// # Errors
     /// See [`RegistryError`].
-    pub async fn create_set(&self, name: &str, policy: SetPolicy) -> Result<SetId, RegistryError> {
+    pub async fn create_set(
+        &self,
+        name: &str,
+        policy: SetPolicy,
+        owner: Owner,
+    ) -> Result<SetId, RegistryError> {
         check(name)?;
         let mut counter = self.grab(COUNTER).await?;
         let found = self.find(name).await?;
         if found.entry.is_some() {
             return Err(RegistryError::Exists);
         }
-        let mut place = self.grab(found.place.ok_or(RegistryError::Full)?).await?;
+        let key = found.place.ok_or(RegistryError::Full)?;
+        let mut place = self.grab(key).await?;
         let set = id::set(next_serial(&mut counter)?, policy).ok_or(RegistryError::Policy)?;
-        Entry::Set { name, set }.write(&mut place);
+        self.mark_used(key, true).await?;
+        Entry::Set { name, set, owner }.write(&mut place);
         Ok(set)
     }
 
-    /// The set of that name, and its policy.
+    /// The set of that name.
     ///
     /// # Errors
     /// See [`RegistryError`].
-    pub async fn open_set(&self, name: &str) -> Result<(SetId, SetPolicy), RegistryError> {
+    pub async fn open_set(&self, name: &str) -> Result<SetInfo, RegistryError> {
         check(name)?;
-        let (_, set) = self.find(name).await?.entry.ok_or(RegistryError::Unknown)?;
-        Ok((set, id::policy(set).ok_or(RegistryError::Policy)?))
+        Ok(self.find(name).await?.entry.ok_or(RegistryError::Unknown)?.1)
     }
 
     /// Takes the name away from its set. Its objects stay until they are removed: whoever knows the id can use them, and no
@@ -126,7 +155,7 @@ impl Node {
         let _counter = self.grab(COUNTER).await?;
         let (key, _) = self.find(name).await?.entry.ok_or(RegistryError::Unknown)?;
         Entry::Destroyed.write(&mut self.grab(key).await?);
-        Ok(())
+        Ok(self.mark_used(key, false).await?)
     }
 
     /// Where the entry of `name` is, and where it could be.
@@ -135,15 +164,13 @@ impl Node {
         let first = hash(name);
         for step in 0..PLACES {
             let key = ObjectKey::new(REGISTRY, 1 + first.wrapping_add(step) % PLACES);
-            let options = crate::Options { first_touch: FirstTouch::Refuse, reserve: false };
-            let bytes = match self.get_with(key, options).await {
-                Ok(bytes) => bytes,
-                Err(OpError::Absent) => return Ok(Found { entry: None, place: place.or(Some(key)) }),
-                Err(error) => return Err(error),
+            let Some(bytes) = self.if_touched(key).await? else {
+                return Ok(Found { entry: None, place: place.or(Some(key)) });
             };
             match Entry::read(&bytes) {
-                Entry::Set { name: other, set } if other == name => {
-                    return Ok(Found { entry: Some((key, set)), place });
+                Entry::Set { name: other, set, owner } if other == name => {
+                    let entry = info(set, owner).map(|info| (key, info));
+                    return Ok(Found { entry, place });
                 }
                 Entry::Set { .. } => {}
                 Entry::Destroyed => place = place.or(Some(key)),
@@ -153,12 +180,26 @@ impl Node {
         }
         Ok(Found { entry: None, place })
     }
+
+    async fn if_touched(&self, key: ObjectKey) -> Result<Option<Shared>, OpError> {
+        let options = Options { first_touch: FirstTouch::Refuse, ..Options::default() };
+        match self.get_with(key, options).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(OpError::Absent) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 struct Found {
-    entry: Option<(ObjectKey, SetId)>,
+    entry: Option<(ObjectKey, SetInfo)>,
     /// A place that is free for an entry of the name.
     place: Option<ObjectKey>,
+}
+
+/// `None` if no such id was ever made.
+fn info(id: SetId, owner: Owner) -> Option<SetInfo> {
+    id::policy(id).map(|policy| SetInfo { id, policy, owner })
 }
 
 fn check(name: &str) -> Result<(), RegistryError> {

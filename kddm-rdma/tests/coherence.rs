@@ -328,24 +328,51 @@ fn shutdown_ends_those_who_wait() {
 
 #[test]
 fn sets_have_names() {
-    use kddm_rdma::{RegistryError, SetPolicy};
+    use kddm_rdma::{Owner, RegistryError, SetInfo, SetPolicy};
     let cluster = Cluster::new(2);
     let (one, two) = (&cluster.nodes[0], &cluster.nodes[1]);
     within(&cluster, 10, async {
         assert_eq!(two.open_set("a").await, Err(RegistryError::Unknown));
         let policy = SetPolicy::volatile(100);
-        let set = two.create_set("a", policy).await.unwrap();
-        assert_eq!(one.create_set("a", policy).await, Err(RegistryError::Exists));
-        assert_eq!(one.open_set("a").await, Ok((set, policy)));
+        let owner = Owner { uid: 1000, gid: 100, mode: 0o640 };
+        let set = two.create_set("a", policy, owner).await.unwrap();
+        assert_eq!(one.create_set("a", policy, owner).await, Err(RegistryError::Exists));
+        assert_eq!(one.open_set("a").await, Ok(SetInfo { id: set, policy, owner }));
         one.grab(ObjectKey::new(set, 5)).await.unwrap().fill(1);
         assert_eq!(&*two.get(ObjectKey::new(set, 5)).await.unwrap(), &[1; 100]);
         for number in 0..50 {
-            one.create_set(&format!("set {number}"), policy).await.unwrap();
+            one.create_set(&format!("set {number}"), policy, owner).await.unwrap();
         }
         one.destroy_set("a").await.unwrap();
         assert_eq!(two.open_set("a").await, Err(RegistryError::Unknown));
-        assert_ne!(two.create_set("a", policy).await.unwrap(), set, "an id is used once");
+        assert_ne!(two.create_set("a", policy, owner).await.unwrap(), set, "an id is used once");
         assert!(two.open_set("set 49").await.is_ok());
         assert_eq!(two.open_set("").await, Err(RegistryError::Name));
+    });
+}
+
+#[test]
+fn sets_are_listed_with_their_owners() {
+    use kddm_rdma::{Home, Owner, SetInfo, SetPolicy};
+    let cluster = Cluster::new(2);
+    let (one, two) = (&cluster.nodes[0], &cluster.nodes[1]);
+    within(&cluster, 20, async {
+        assert_eq!(one.sets().await, Ok(vec![]));
+        let mut made = Vec::new();
+        for number in 0..200 {
+            let (name, policy) = (format!("set {number:03}"), SetPolicy::volatile(number));
+            let owner = Owner { uid: number, gid: 1, mode: 0o600 };
+            let id = two.create_set(&name, policy, owner).await.unwrap();
+            made.push((name, SetInfo { id, policy, owner }));
+        }
+        assert_eq!(one.sets().await.as_ref(), Ok(&made));
+        for (name, _) in made.iter().step_by(2) {
+            one.destroy_set(name).await.unwrap();
+        }
+        let mut left: Vec<_> = made.into_iter().skip(1).step_by(2).collect();
+        let (policy, owner) = (SetPolicy { home: Home::ObjectBits, ..left[0].1.policy }, left[0].1.owner);
+        let id = two.create_set("a", policy, owner).await.unwrap();
+        left.insert(0, ("a".to_owned(), SetInfo { id, policy, owner }));
+        assert_eq!(two.sets().await, Ok(left));
     });
 }

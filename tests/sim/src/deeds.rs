@@ -6,7 +6,7 @@ use crate::program::{Guard, Held, Program, Way};
 use crate::sets;
 use kddm_history::Touch;
 use kddm_object::ObjectKey;
-use kddm_rdma::{Exclusive, OpError, RegistryError, SetPolicy, Shared};
+use kddm_rdma::{Exclusive, OpError, Owner, RegistryError, SetPolicy, Shared};
 use std::time::Duration;
 
 impl Program {
@@ -210,8 +210,8 @@ impl Program {
     async fn named(&mut self) {
         let name = format!("set {}", self.rng.u8(0..4));
         let coverage = |what| self.world.coverage.count(what);
-        let set = match self.rng.u8(0..4) {
-            0 => match self.node.create_set(&name, SetPolicy::volatile(64)).await {
+        let set = match self.rng.u8(0..5) {
+            0 => match self.node.create_set(&name, SetPolicy::volatile(64), self.owner()).await {
                 Ok(set) => {
                     coverage("set created");
                     Some(set)
@@ -230,10 +230,12 @@ impl Program {
                 Err(RegistryError::Unknown) => None,
                 Err(error) => return self.registry_failed(error),
             },
+            2 => return self.list().await,
             _ => match self.node.open_set(&name).await {
-                Ok((set, _)) => {
+                Ok(info) => {
                     coverage("set opened");
-                    Some(set)
+                    self.check_owner(&name, info.owner);
+                    Some(info.id)
                 }
                 Err(RegistryError::Unknown) => {
                     coverage("set unknown");
@@ -245,6 +247,35 @@ impl Program {
         if let Some(set) = set {
             let key = ObjectKey::new(set, self.rng.u32(0..3));
             self.read(key, Way::PLAIN, "get held").await;
+        }
+    }
+
+    /// What every node gives its sets: the owner tells the maker, and the rest follows from that.
+    fn owner(&self) -> Owner {
+        owner_of(self.node.me().get())
+    }
+
+    fn check_owner(&self, name: &str, owner: Owner) {
+        if owner != owner_of(owner.uid as u8) {
+            self.world
+                .findings
+                .wrong(format!("{}: {name} has an owner that nobody gave it: {owner:?}", self.who));
+        }
+    }
+
+    async fn list(&self) {
+        match self.node.sets().await {
+            Ok(sets) => {
+                self.world.coverage.count("sets listed");
+                sets.iter().for_each(|(name, info)| self.check_owner(name, info.owner));
+                let mut ids: Vec<_> = sets.iter().map(|(_, info)| info.id).collect();
+                ids.sort_unstable();
+                ids.dedup();
+                if ids.len() != sets.len() || !sets.is_sorted_by(|a, b| a.0 < b.0) {
+                    self.world.findings.wrong(format!("{}: one set is listed twice: {sets:?}", self.who));
+                }
+            }
+            Err(error) => self.registry_failed(error),
         }
     }
 
@@ -264,4 +295,8 @@ impl Program {
             self.world.findings.wrong(format!("{}: a set's name: {error} ({error:?})", self.who));
         }
     }
+}
+
+fn owner_of(node: u8) -> Owner {
+    Owner { uid: node.into(), gid: 100 + u32::from(node), mode: 0o600 }
 }
