@@ -11,7 +11,7 @@ use crate::{
 };
 use kddm_coherence::{Asked, Config, Core, Input, Loss};
 use kddm_memory::{Arena, Exclusive, Miss, Shared};
-use kddm_object::{Hold, Incarnation, NodeId, ObjectKey};
+use kddm_object::{Hold, Incarnation, NodeId, ObjectKey, SetId};
 use std::{sync::Arc, time::Duration};
 
 /// What a node is told at birth.
@@ -204,6 +204,16 @@ impl Node {
     /// or its last copy has gone.
     pub fn known(&self, keys: impl IntoIterator<Item = ObjectKey>) -> Vec<ObjectKey> {
         self.inner.enter(|engine| keys.into_iter().filter(|&key| engine.is_known(key)).collect())
+    }
+
+    /// Bytes of memory that this node has for objects.
+    pub fn arena_bytes(&self) -> usize {
+        self.inner.arena.config().bytes
+    }
+
+    /// The numbers of the objects of `set` behind `after` that this node has a copy of, ascending, `count` at most.
+    pub fn local(&self, set: SetId, after: Option<u32>, count: usize) -> Vec<u32> {
+        self.inner.arena.local(set, after, count)
     }
 
     /// Ends when every member of the cluster is there.

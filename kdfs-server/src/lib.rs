@@ -8,6 +8,7 @@ mod fuse;
 mod mounts;
 pub mod partition;
 mod reaper;
+mod ring;
 mod server;
 mod start;
 

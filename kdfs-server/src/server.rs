@@ -5,6 +5,7 @@ use crate::{
     mounts::Mounts,
     partition::Partition,
     reaper::Reaper,
+    ring::Rings,
 };
 use futures_lite::future::block_on;
 use kddm_cluster::{Cluster, Member, admin::State};
@@ -34,6 +35,7 @@ pub struct Server {
     pub(crate) fs: FileSystem,
     pub(crate) reaper: Arc<Reaper>,
     pub(crate) mounts: Mounts,
+    pub(crate) rings: Rings,
     pub(crate) on_demand: bool,
     pub(crate) life: Life,
 }
@@ -285,6 +287,7 @@ impl Server {
         if mounted && let Err((reason, _)) = self.give_back() {
             tracing::error!("{reason}");
         }
+        self.rings.close();
         self.reaper.hurry();
         let closed = match &self.partition {
             Some(partition) => partition.close().map_err(|error| {
@@ -302,6 +305,7 @@ impl Server {
 
     /// Ends a server that nobody has used.
     pub(crate) fn abandon(&self) {
+        self.rings.close();
         if let Some(Err(error)) = self.partition.as_ref().map(|partition| partition.close()) {
             tracing::warn!(%error, "the partition is not marked as closed in good order");
         }

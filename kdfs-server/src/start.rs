@@ -6,6 +6,7 @@ use crate::{
     mounts::Mounts,
     partition::{Partition, PartitionConfig},
     reaper::Reaper,
+    ring::Rings,
     server::Life,
 };
 use anyhow::{Context, Result};
@@ -21,7 +22,7 @@ use kddm_object::{Incarnation, NodeId, limits::INLINE_MAX};
 use kddm_rdma::{Host, LinuxHost, Node, NodeConfig};
 use kdfs_format::FORMAT_VERSION;
 use kdfs_fs::{FileSystem, FsConfig};
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::{Path, PathBuf}, sync::Arc, time::Duration};
 
 /// How long a server that starts waits for its peers. After that it serves alone: what needs an absent peer fails.
 const MEETING: Duration = Duration::from_secs(5);
@@ -62,7 +63,7 @@ pub fn start(options: &Options) -> Result<(Arc<Server>, Listener)> {
     let socket =
         options.socket.clone().unwrap_or_else(|| paths::socket(paths::RUN_DIRECTORY.as_ref(), member.id));
     let listener = Listener::bind(&socket, &*host)?;
-    let server = Arc::new(assemble(options, cluster, member, key, host)?);
+    let server = Arc::new(assemble(options, cluster, member, key, host, &socket)?);
     listener.serve(&server)?;
     block_on(or(server.node.connected(), server.host.sleep(MEETING)));
     if let Some(peer) = server.node.status().peers.into_iter().find(|peer| peer.refused) {
@@ -93,6 +94,7 @@ fn assemble(
     member: Member,
     key: Key,
     host: Arc<LinuxHost>,
+    socket: &Path,
 ) -> Result<Server> {
     let root = options.root.or(cluster.root);
     let partition = match &options.partition {
@@ -151,7 +153,9 @@ fn assemble(
         partition.start(node.clone(), reaper.sink());
     }
     let (mounts, life, on_demand) = (Mounts::default(), Life::default(), options.on_demand);
-    Ok(Server { cluster, member, host, arena, node, partition, fs, reaper, mounts, on_demand, life })
+    let run = socket.parent().unwrap_or(Path::new("."));
+    let rings = Rings::open(&paths::ring(run, member.id), member.id, fs.clone(), host.clone())?;
+    Ok(Server { cluster, member, host, arena, node, partition, fs, reaper, mounts, rings, on_demand, life })
 }
 
 /// The fabric that the cluster file asks for.

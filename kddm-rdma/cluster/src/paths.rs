@@ -17,6 +17,11 @@ pub fn run_directory(file: &Path) -> PathBuf {
     }
 }
 
+/// Where programs attach to `node`'s server, in the run directory `run`: open to every user.
+pub fn ring(run: &Path, node: NodeId) -> PathBuf {
+    run.join(format!("{node}.ring"))
+}
+
 /// The admin socket of `node`'s server in the run directory `run` ([`RUN_DIRECTORY`] when installed).
 pub fn socket(run: &Path, node: NodeId) -> PathBuf {
     run.join(format!("{node}.sock"))

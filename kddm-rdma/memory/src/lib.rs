@@ -27,6 +27,7 @@ mod hit;
 mod index;
 #[cfg(feature = "interleave")]
 pub mod interleave;
+mod local;
 mod pool;
 mod shared;
 #[cfg_attr(any(feature = "interleave", miri), path = "space/heap.rs")]

@@ -226,3 +226,18 @@ fn the_last_put_notifies_once_among_many_threads() {
         arena.release(slot);
     }
 }
+
+#[test]
+fn the_objects_of_a_set_that_are_here_are_listed() {
+    let arena = Arena::new(ArenaConfig::new(1 << 20)).unwrap();
+    for (set, object, size) in [(1, 7, 64), (1, 3, 64), (2, 5, 64), (1, 9, 64)] {
+        let slot = arena.allocate(ObjectKey::new(SetId(set), object), size, false).unwrap();
+        let word = arena.load(slot);
+        let mode = if object == 9 { Mode::None } else { Mode::Shared };
+        arena.swap(slot, word, word.with_mode(mode)).unwrap();
+    }
+    assert_eq!(arena.local(SetId(1), None, 10), [3, 7], "9 has no valid copy");
+    assert_eq!(arena.local(SetId(1), None, 1), [3]);
+    assert_eq!(arena.local(SetId(1), Some(3), 10), [7]);
+    assert!(arena.local(SetId(3), None, 10).is_empty());
+}

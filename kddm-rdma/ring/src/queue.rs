@@ -34,6 +34,15 @@ impl Corrupt {
     /// No room is left where the rules say that there is some.
     pub(crate) const FULL: Corrupt =
         Corrupt { what: "the count of requests under way", said: u64::MAX, least: 0, most: 0 };
+
+    /// Requests under way and completions not yet seen must leave room for each other.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn unless_room(said: u64, most: u64) -> Result<(), Corrupt> {
+        let corrupt = Corrupt { what: "the count of requests under way", said, least: 0, most };
+        if said <= most { Ok(()) } else { Err(corrupt) }
+    }
 }
 
 /// A queue's place.

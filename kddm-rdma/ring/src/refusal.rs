@@ -24,6 +24,9 @@ pub enum Refusal {
     /// The program has as many holds as it may.
     #[error("the program has {0} holds, as many as it may; put some first")]
     TooManyHolds(u32),
+    /// The program's holds pin as much memory as they may.
+    #[error("the program's holds keep {0} KiB in memory, as much as they may; put some first")]
+    TooMuchHeld(u32),
     /// The program has as many files open as it may.
     #[error("the program has {0} files open, as many as it may; close some first")]
     TooManyFiles(u32),
@@ -122,6 +125,7 @@ impl Refusal {
             Refusal::Policy => (25, 0),
             Refusal::File(errno) => (26, errno),
             Refusal::Leaving => (27, 0),
+            Refusal::TooMuchHeld(limit) => (28, limit.cast_signed()),
         }
     }
 
@@ -154,6 +158,7 @@ impl Refusal {
             25 => Refusal::Policy,
             26 => Refusal::File(detail),
             27 => Refusal::Leaving,
+            28 => Refusal::TooMuchHeld(detail.cast_unsigned()),
             _ => Refusal::Malformed,
         }
     }
@@ -168,7 +173,7 @@ impl Refusal {
             Refusal::TooSmall(_) => Errno::OVERFLOW,
             Refusal::NoHold | Refusal::NotOpened => Errno::BADF,
             Refusal::SharedHold | Refusal::Policy | Refusal::NoHome => Errno::INVAL,
-            Refusal::TooManyHolds(_) => Errno::NOLCK,
+            Refusal::TooManyHolds(_) | Refusal::TooMuchHeld(_) => Errno::NOLCK,
             Refusal::TooManyFiles(_) => Errno::MFILE,
             Refusal::Denied => Errno::ACCESS,
             Refusal::Cancelled => Errno::CANCELED,
@@ -194,13 +199,13 @@ mod tests {
 
     #[test]
     fn every_number_means_one_thing() {
-        for number in 1..=27 {
+        for number in 1..=28 {
             let refusal = Refusal::of_parts(number, 7);
             assert_eq!(refusal.parts().0, number);
             let (number, detail) = refusal.parts();
             assert_eq!(Refusal::of_parts(number, detail), refusal);
             assert!(refusal.errno() > 0 && !refusal.to_string().is_empty());
         }
-        assert_eq!(Refusal::of_parts(28, 0), Refusal::Malformed, "28 is the next number");
+        assert_eq!(Refusal::of_parts(29, 0), Refusal::Malformed, "29 is the next number");
     }
 }

@@ -99,6 +99,42 @@ pub enum Request {
     Symlink { path: Region, target: Region },
 }
 
+impl Request {
+    /// The parts of the window that it names.
+    pub fn regions(&self) -> [Option<Region>; 2] {
+        match *self {
+            Request::Nothing
+            | Request::Put { changed: None, .. }
+            | Request::Prefetch { .. }
+            | Request::Remove { .. }
+            | Request::Flush { .. }
+            | Request::Sync { .. }
+            | Request::Cancel { .. }
+            | Request::Close { .. }
+            | Request::Fsync { .. }
+            | Request::Truncate { .. } => [None, None],
+            Request::Hold { into: region, .. }
+            | Request::Put { changed: Some(region), .. }
+            | Request::Local { into: region, .. }
+            | Request::CreateSet { name: region, .. }
+            | Request::DestroySet { name: region }
+            | Request::ListSets { into: region, .. }
+            | Request::Open { path: region, .. }
+            | Request::Read { into: region, .. }
+            | Request::Write { from: region, .. }
+            | Request::ReadDirectory { into: region, .. }
+            | Request::Unlink { path: region }
+            | Request::MakeDirectory { path: region, .. }
+            | Request::RemoveDirectory { path: region } => [Some(region), None],
+            Request::OpenSet { name: first, into: second }
+            | Request::Stat { path: first, into: second, .. }
+            | Request::Rename { from: first, to: second }
+            | Request::ReadLink { path: first, into: second }
+            | Request::Symlink { path: first, target: second } => [Some(first), Some(second)],
+        }
+    }
+}
+
 /// A submission that says nothing that this version knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {

@@ -52,6 +52,16 @@ impl Access {
         Access(bits & 7)
     }
 
+    /// Whether it reads.
+    pub const fn reads(self) -> bool {
+        self.0 & Access::READ.0 != 0
+    }
+
+    /// Whether it writes.
+    pub const fn writes(self) -> bool {
+        self.0 & Access::WRITE.0 != 0
+    }
+
     /// From the flags of open(2): its access mode, and writing if it truncates.
     pub fn of_open_flags(flags: i32) -> Access {
         let asked = match flags & nix::libc::O_ACCMODE {

@@ -29,7 +29,7 @@ pub enum AdminError {
     #[error("{}: a server listens there already; each node of this host needs a socket of its own (kddm status shows them)", .0.display())]
     Taken(PathBuf),
     /// The system refused.
-    #[error("{}: the admin socket cannot be made: {error}", path.display())]
+    #[error("{}: the socket cannot be made: {error}", path.display())]
     System {
         /// Where.
         path: PathBuf,
@@ -51,22 +51,7 @@ impl Listener {
     /// # Errors
     /// See [`AdminError`].
     pub fn bind(path: &Path, host: &dyn Host) -> Result<Listener, AdminError> {
-        let system = |error| AdminError::System { path: path.to_owned(), error };
-        let directory = path.parent().ok_or_else(|| system(io::ErrorKind::InvalidInput.into()))?;
-        host.disk().create_directory(directory).or_else(already).map_err(system)?;
-        let (directory, short) = short_path(path).map_err(system)?;
-        if UnixStream::connect(&short).is_ok() {
-            return Err(AdminError::Taken(path.to_owned()));
-        }
-        match unistd::unlink(path) {
-            Ok(()) | Err(Errno::ENOENT) => {}
-            Err(error) => return Err(system(error.into())),
-        }
-        let listener = UnixListener::bind(&short).map_err(system)?;
-        let private = Mode::S_IRUSR | Mode::S_IWUSR;
-        fchmodat(AT_FDCWD, path, private, FchmodatFlags::FollowSymlink)
-            .map_err(|error| system(error.into()))?;
-        drop(directory);
+        let listener = bind(path, Mode::S_IRUSR | Mode::S_IWUSR, host)?;
         Ok(Listener { path: path.to_owned(), listener })
     }
 
@@ -87,6 +72,25 @@ impl Drop for Listener {
         // Nothing depends on it: the next server takes over a name without a listener.
         let _ = unistd::unlink(&self.path);
     }
+}
+
+/// A Unix socket at `path` for those whom `mode` lets in. The name of a server that died is taken over.
+pub fn bind(path: &Path, mode: Mode, host: &dyn Host) -> Result<UnixListener, AdminError> {
+    let system = |error| AdminError::System { path: path.to_owned(), error };
+    let directory = path.parent().ok_or_else(|| system(io::ErrorKind::InvalidInput.into()))?;
+    host.disk().create_directory(directory).or_else(already).map_err(system)?;
+    let (directory, short) = short_path(path).map_err(system)?;
+    if UnixStream::connect(&short).is_ok() {
+        return Err(AdminError::Taken(path.to_owned()));
+    }
+    match unistd::unlink(path) {
+        Ok(()) | Err(Errno::ENOENT) => {}
+        Err(error) => return Err(system(error.into())),
+    }
+    let listener = UnixListener::bind(&short).map_err(system)?;
+    fchmodat(AT_FDCWD, path, mode, FchmodatFlags::FollowSymlink).map_err(|error| system(error.into()))?;
+    drop(directory);
+    Ok(listener)
 }
 
 fn accept(listener: &UnixListener, server: &Arc<Server>) {

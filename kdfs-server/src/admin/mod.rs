@@ -4,4 +4,5 @@ mod answer;
 mod listener;
 mod stream;
 
+pub(crate) use listener::bind;
 pub use listener::{AdminError, Listener};

@@ -23,4 +23,5 @@ mod request;
 mod session;
 
 pub use operations::Operations;
+pub use pending::groups_of;
 pub use session::{Session, SessionError};

@@ -1,0 +1,125 @@
+//! Holds and the rest of what is done with objects.
+
+use super::{
+    limits::MAX_PREFETCH,
+    program::{Held, Program},
+    refusals::of_operation,
+    work::{Outcome, tell},
+};
+use kddm_rdma::{FirstTouch, Node, ObjectKey, OpError, Options};
+use kddm_object::Hold;
+use kddm_ring::{Done, HoldId, Refusal, Region, Wait};
+use std::sync::Arc;
+use zerocopy::IntoBytes;
+
+/// Whether the program may have such a hold, and a place for its bytes.
+pub fn admit(program: &Program, key: ObjectKey, hold: Hold, into: Region) -> Result<(), Refusal> {
+    let opened = program.opened(key.set)?;
+    let allowed = match hold {
+        Hold::Shared => opened.read,
+        Hold::Exclusive => opened.write,
+    };
+    if !allowed {
+        return Err(Refusal::Denied);
+    }
+    if into.length < opened.object_size {
+        return Err(Refusal::TooSmall(opened.object_size));
+    }
+    program.may_hold()
+}
+
+/// Takes a hold and hands the bytes over.
+pub async fn hold(
+    program: Arc<Program>,
+    key: ObjectKey,
+    hold: Hold,
+    first_touch: FirstTouch,
+    wait: Wait,
+    into: Region,
+) -> Outcome {
+    let options = Options { first_touch, ..Options::default() };
+    let node = program.fs.node();
+    let held = match hold {
+        Hold::Shared => get(node, key, options, wait).await.map(Held::Shared),
+        Hold::Exclusive => grab(node, key, options, wait).await.map(Held::Exclusive),
+    };
+    let held = held.map_err(of_operation)?;
+    let length = held.len() as u32;
+    program.window.write(into, &held).ok_or(Refusal::TooSmall(length))?;
+    let value = program.keep(held, node.arena_bytes())?;
+    Ok(Done { value, length })
+}
+
+async fn get(node: &Node, key: ObjectKey, options: Options, wait: Wait) -> Result<kddm_rdma::Shared, OpError> {
+    match wait {
+        Wait::Forever => node.get_with(key, options).await,
+        Wait::Never => node.try_get(key, options).await,
+        Wait::AtMost(time) => node.get_for(key, options, time).await,
+    }
+}
+
+async fn grab(
+    node: &Node,
+    key: ObjectKey,
+    options: Options,
+    wait: Wait,
+) -> Result<kddm_rdma::Exclusive, OpError> {
+    match wait {
+        Wait::Forever => node.grab_with(key, options).await,
+        Wait::Never => node.try_grab(key, options).await,
+        Wait::AtMost(time) => node.grab_for(key, options, time).await,
+    }
+}
+
+/// Ends a hold; what the program changed is taken over first.
+pub fn put(program: &Program, HoldId(number): HoldId, changed: Option<Region>) -> Outcome {
+    let mut held = program.give_up(number).ok_or(Refusal::NoHold)?;
+    match (&mut held, changed) {
+        (_, None) => {}
+        (Held::Exclusive(guard), Some(region)) => program.window.read(region, guard).ok_or(Refusal::Region)?,
+        (Held::Shared(_), Some(_)) => return Err(Refusal::SharedHold),
+    }
+    Ok(Done::default())
+}
+
+/// Begins to bring copies here. What does not fit into the numbers of objects is left out.
+pub fn prefetch(program: &Program, key: ObjectKey, count: u32) -> Outcome {
+    if !program.opened(key.set)?.read {
+        return Err(Refusal::Denied);
+    }
+    let objects = key.object..key.object.saturating_add(count.min(MAX_PREFETCH));
+    program.fs.node().prefetch(objects.map(|object| ObjectKey { object, ..key }));
+    Ok(Done::default())
+}
+
+/// The objects of a set that have a copy here.
+pub fn local(program: &Program, after: ObjectKey, any: bool, into: Region) -> Outcome {
+    if !program.opened(after.set)?.read {
+        return Err(Refusal::Denied);
+    }
+    let room = into.length as usize / size_of::<u32>();
+    let objects = program.fs.node().local(after.set, (!any).then_some(after.object), room);
+    tell(program, into, objects.as_bytes(), objects.len() as u64)
+}
+
+/// Ends an object.
+pub async fn remove(program: Arc<Program>, key: ObjectKey) -> Outcome {
+    program.writable(key)?;
+    done(program.fs.node().remove(key).await)
+}
+
+/// Drops this node's copy.
+pub async fn flush(program: Arc<Program>, key: ObjectKey) -> Outcome {
+    program.opened(key.set)?;
+    done(program.fs.node().flush(key).await)
+}
+
+/// Writes it to its device.
+pub async fn sync(program: Arc<Program>, key: ObjectKey) -> Outcome {
+    program.opened(key.set)?;
+    done(program.fs.node().sync(key).await)
+}
+
+fn done(result: Result<(), OpError>) -> Outcome {
+    result.map(|()| Done::default()).map_err(of_operation)
+}

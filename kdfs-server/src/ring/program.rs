@@ -1,0 +1,341 @@
+//! One attached program.
+
+use super::{
+    door::Credentials,
+    limits::{MAX_FILES, MAX_HOLDS, PINNED_PART, TURN},
+    work::Work,
+};
+use futures_util::future::{AbortHandle, Abortable};
+use kddm_rdma::{Exclusive, Host, ObjectKey, SetId, Shared};
+use kddm_ring::{
+    Bell, Completion, Completions, Corrupt, Done, Refusal, Request, ServerEnd, ServerWindow, Submission, Submissions, Tag,
+    meeting,
+};
+use kdfs_fs::{Access, Caller, FileId, FileSystem};
+use parking_lot::Mutex;
+use std::{
+    collections::HashMap,
+    ops::Deref,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+/// A program, as long as it is attached.
+pub struct Program {
+    /// What it calls itself.
+    pub name: String,
+    /// Who it is.
+    pub caller: Caller,
+    /// Its process.
+    pub pid: i32,
+    pub window: ServerWindow,
+    pub fs: FileSystem,
+    host: Arc<dyn Host>,
+    entries: u64,
+    submissions: Mutex<Submissions>,
+    completions: Mutex<Completions>,
+    bell: Bell,
+    stream: UnixStream,
+    state: Mutex<State>,
+    node: u8,
+    /// Kept open, for the poller watches them.
+    _watched: (OwnedFd, Bell),
+}
+
+/// What a program has. Gone when it has ended.
+#[derive(Default)]
+struct State {
+    ended: bool,
+    /// Requests that were taken and have not been completed.
+    under_way: u64,
+    waiting: HashMap<Tag, AbortHandle>,
+    holds: HashMap<u64, Held>,
+    pinned: usize,
+    sets: HashMap<SetId, Opened>,
+    files: HashMap<u64, OpenFile>,
+    /// The last number given to a hold or file.
+    last: u64,
+}
+
+/// A hold.
+pub enum Held {
+    Shared(Shared),
+    Exclusive(Exclusive),
+}
+
+/// A set that a program has opened, and what it may do.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened {
+    /// Bytes of an object.
+    pub object_size: u32,
+    /// Get.
+    pub read: bool,
+    /// Grab, remove, …
+    pub write: bool,
+}
+
+/// A file that a program has open.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenFile {
+    pub file: FileId,
+    pub access: Access,
+    /// Writes go to the end.
+    pub append: bool,
+}
+
+impl Deref for Held {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Held::Shared(guard) => guard,
+            Held::Exclusive(guard) => guard,
+        }
+    }
+}
+
+/// What a program is made of.
+pub struct Parts {
+    pub name: String,
+    pub who: Credentials,
+    pub stream: UnixStream,
+    pub end: ServerEnd,
+    /// Rung by the program, and by the server.
+    pub bells: (Bell, Bell),
+    pub entries: u32,
+    pub fs: FileSystem,
+    pub host: Arc<dyn Host>,
+    pub node: u8,
+}
+
+impl Program {
+    pub fn new(parts: Parts) -> Arc<Program> {
+        let Parts { name, who, stream, end, bells, entries, fs, host, node } = parts;
+        let ServerEnd { submissions, completions, window } = end;
+        Arc::new(Program {
+            name,
+            caller: who.caller,
+            pid: who.pid,
+            window,
+            fs,
+            host,
+            entries: entries.into(),
+            submissions: Mutex::new(submissions),
+            completions: Mutex::new(completions),
+            bell: bells.1,
+            stream,
+            state: Mutex::default(),
+            node,
+            _watched: (who.process, bells.0),
+        })
+    }
+
+    /// Begins what was submitted. Whether something was.
+    ///
+    /// # Errors
+    /// Its ring cannot be.
+    pub fn turn(self: &Arc<Self>) -> Result<bool, Corrupt> {
+        let mut submissions = self.submissions.lock();
+        let mut taken = 0;
+        while taken < TURN && let Some(submission) = submissions.take()? {
+            taken += 1;
+            self.admit()?;
+            self.begin(submission)?;
+        }
+        if taken > 0 {
+            submissions.release();
+        }
+        Ok(taken > 0)
+    }
+
+    /// From now on the program rings. False, and it need not: it has submitted something.
+    pub fn sleep(&self) -> bool {
+        self.submissions.lock().sleep()
+    }
+
+    /// The program need not ring.
+    pub fn wake(&self) {
+        self.submissions.lock().wake();
+    }
+
+    /// One more under way: there must be room for its completion.
+    fn admit(&self) -> Result<(), Corrupt> {
+        let unseen = self.completions.lock().unseen()?;
+        let mut state = self.state.lock();
+        state.under_way += 1;
+        Corrupt::unless_room(unseen + state.under_way, self.entries)
+    }
+
+    fn begin(self: &Arc<Self>, submission: Submission) -> Result<(), Corrupt> {
+        let (tag, quiet) = (submission.tag(), submission.is_quiet());
+        let request = match submission.request() {
+            Ok(Request::Cancel { tag: other }) => {
+                self.cancel(other);
+                return self.complete(tag, Ok(Done::default()), quiet);
+            }
+            Ok(request) => request,
+            Err(_) => return self.complete(tag, Err(Refusal::Malformed), quiet),
+        };
+        let mut work = match Work::of(self, request) {
+            Work::Done(outcome) => return self.complete(tag, outcome, quiet),
+            Work::Waits(future) => future,
+        };
+        // What can be had at once needs no task.
+        if let Poll::Ready(outcome) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return self.complete(tag, outcome, quiet);
+        }
+        let (handle, registration) = AbortHandle::new_pair();
+        {
+            let mut state = self.state.lock();
+            if state.ended {
+                return Ok(());
+            }
+            state.waiting.insert(tag, handle);
+        }
+        let program = self.clone();
+        self.host.spawn(Box::pin(async move {
+            let outcome = Abortable::new(work, registration).await.unwrap_or(Err(Refusal::Cancelled));
+            program.state.lock().waiting.remove(&tag);
+            if let Err(corrupt) = program.complete(tag, outcome, quiet) {
+                program.end(&corrupt.to_string());
+            }
+        }));
+        Ok(())
+    }
+
+    fn cancel(&self, tag: Tag) {
+        if let Some(handle) = self.state.lock().waiting.remove(&tag) {
+            handle.abort();
+        }
+    }
+
+    fn complete(&self, tag: Tag, outcome: Result<Done, Refusal>, quiet: bool) -> Result<(), Corrupt> {
+        {
+            let mut state = self.state.lock();
+            state.under_way -= 1;
+            if state.ended || quiet && outcome.is_ok() {
+                return Ok(());
+            }
+        }
+        if self.completions.lock().tell(&Completion::new(tag, outcome))? {
+            self.bell.ring();
+        }
+        Ok(())
+    }
+
+    /// Ends the attachment: what the program holds and has open goes, what is under way is given up. Says why, if it can still hear.
+    pub fn end(&self, reason: &str) {
+        let mut state = self.state.lock();
+        if state.ended {
+            return;
+        }
+        state.ended = true;
+        let State { waiting, holds, files, .. } = std::mem::take(&mut *state);
+        state.ended = true;
+        // Tasks that are still to complete count down from here, and wrap at nobody's expense.
+        state.under_way = u64::MAX / 2;
+        drop(state);
+        tracing::debug!(program = %self.name, pid = self.pid, reason, holds = holds.len(), files = files.len(), "a program has ended");
+        for handle in waiting.into_values() {
+            handle.abort();
+        }
+        for open in files.into_values() {
+            self.fs.release(open.file);
+        }
+        // Puts may wake others: under no lock.
+        drop(holds);
+        meeting::turn_away(&self.stream, reason, self.node);
+        // The poller hears of it, and forgets the program.
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.state.lock().ended
+    }
+
+    /// How many holds the program has.
+    pub fn holds(&self) -> usize {
+        self.state.lock().holds.len()
+    }
+
+    /// Keeps a hold; gives back its number.
+    pub fn keep(&self, held: Held, arena_bytes: usize) -> Result<u64, Refusal> {
+        let mut state = self.state.lock();
+        let pinned = state.pinned + held.len();
+        let refusal = if state.ended {
+            Refusal::Leaving
+        } else if state.holds.len() == MAX_HOLDS {
+            Refusal::TooManyHolds(MAX_HOLDS as u32)
+        } else if pinned > arena_bytes / PINNED_PART {
+            Refusal::TooMuchHeld((arena_bytes / PINNED_PART >> 10) as u32)
+        } else {
+            state.pinned = pinned;
+            state.last += 1;
+            let number = state.last;
+            state.holds.insert(number, held);
+            return Ok(number);
+        };
+        // Before the hold goes, which may wake others.
+        drop(state);
+        Err(refusal)
+    }
+
+    /// Whether there is room for one more hold.
+    pub fn may_hold(&self) -> Result<(), Refusal> {
+        let full = self.state.lock().holds.len() >= MAX_HOLDS;
+        if full { Err(Refusal::TooManyHolds(MAX_HOLDS as u32)) } else { Ok(()) }
+    }
+
+    /// Takes a hold back.
+    pub fn give_up(&self, number: u64) -> Option<Held> {
+        let mut state = self.state.lock();
+        let held = state.holds.remove(&number)?;
+        state.pinned -= held.len();
+        Some(held)
+    }
+
+    /// What the program may do with a set.
+    pub fn opened(&self, set: SetId) -> Result<Opened, Refusal> {
+        self.state.lock().sets.get(&set).copied().ok_or(Refusal::NotOpened)
+    }
+
+    /// What the program may do with an object, if it may write it.
+    pub fn writable(&self, key: ObjectKey) -> Result<Opened, Refusal> {
+        let opened = self.opened(key.set)?;
+        if opened.write { Ok(opened) } else { Err(Refusal::Denied) }
+    }
+
+    /// The program has opened a set.
+    pub fn open_set(&self, set: SetId, opened: Opened) -> Result<(), Refusal> {
+        let mut state = self.state.lock();
+        if state.sets.len() >= super::limits::MAX_SETS && !state.sets.contains_key(&set) {
+            return Err(Refusal::NoMemory);
+        }
+        state.sets.insert(set, opened);
+        Ok(())
+    }
+
+    /// Keeps an open file; gives back its number. If it cannot be kept, it is closed.
+    pub fn open_file(&self, open: OpenFile) -> Result<u64, Refusal> {
+        let mut state = self.state.lock();
+        if state.ended || state.files.len() == MAX_FILES {
+            drop(state);
+            self.fs.release(open.file);
+            return Err(Refusal::TooManyFiles(MAX_FILES as u32));
+        }
+        state.last += 1;
+        let number = state.last;
+        state.files.insert(number, open);
+        Ok(number)
+    }
+
+    /// An open file.
+    pub fn file(&self, number: u64) -> Result<OpenFile, Refusal> {
+        self.state.lock().files.get(&number).copied().ok_or(Refusal::File(nix::libc::EBADF))
+    }
+
+    /// Forgets an open file, which the caller closes.
+    pub fn close_file(&self, number: u64) -> Result<OpenFile, Refusal> {
+        self.state.lock().files.remove(&number).ok_or(Refusal::File(nix::libc::EBADF))
+    }
+}

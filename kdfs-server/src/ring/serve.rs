@@ -1,0 +1,304 @@
+//! The ring thread: it sleeps until a bell rings, somebody comes or somebody dies, and looks a little before it sleeps again.
+
+use super::{
+    door::{Credentials, Door, Strangers},
+    limits::MAX_PROGRAMS,
+    program::{Parts, Program},
+};
+use crate::admin::AdminError;
+use kddm_rdma::{Host, NodeId};
+use kddm_ring::{Hello, Spin, meeting};
+use kdfs_fs::FileSystem;
+use mio::{Events, Interest, Poll, Registry, Token, unix::SourceFd};
+use parking_lot::Mutex;
+use std::{
+    collections::HashMap,
+    io,
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::net::UnixStream,
+    },
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+/// How long the thread looks for more before it sleeps, at most.
+const MOST_SPIN: Duration = Duration::from_micros(50);
+/// So many looks at rings for one at descriptors.
+const LOOKS: u32 = 64;
+
+const DOOR: Token = Token(0);
+const STOP: Token = Token(1);
+/// Connections have numbers from here on, in steps of [`KINDS`]; what is added says which of its descriptors it is.
+const FIRST: usize = KINDS;
+const KINDS: usize = 4;
+const STREAM: usize = 0;
+const BELL: usize = 1;
+const PROCESS: usize = 2;
+
+/// The programs that are attached to a server. Made with a door, ended by [`Rings::close`].
+pub(crate) struct Rings {
+    shared: Arc<Shared>,
+    waker: mio::Waker,
+}
+
+#[derive(Default)]
+struct Shared {
+    programs: Mutex<HashMap<usize, Arc<Program>>>,
+    stop: AtomicBool,
+}
+
+/// A program as others see it.
+#[derive(Clone, Debug)]
+pub(crate) struct Attached {
+    pub(crate) name: String,
+    pub(crate) pid: i32,
+    pub(crate) uid: u32,
+    pub(crate) holds: usize,
+}
+
+impl Rings {
+    /// Lets programs in at `path` from now on.
+    ///
+    /// # Errors
+    /// There can be no door.
+    pub(crate) fn open(
+        path: &Path,
+        node: NodeId,
+        fs: FileSystem,
+        host: Arc<dyn Host>,
+    ) -> Result<Rings, AdminError> {
+        let door = Door::open(path, &*host)?;
+        let system = |error| AdminError::System { path: path.to_owned(), error };
+        let poll = Poll::new().map_err(system)?;
+        let waker = mio::Waker::new(poll.registry(), STOP).map_err(system)?;
+        watch(poll.registry(), &door.listener, DOOR).map_err(system)?;
+        let shared = Arc::new(Shared::default());
+        let (strangers, next, hot) = (Strangers::default(), FIRST, Vec::new());
+        let spin = Spin::up_to(MOST_SPIN);
+        let thread = Thread { shared: shared.clone(), door, poll, strangers, next, hot, spin, node, fs, host: host.clone() };
+        host.spawn_thread("ring", Box::new(move || thread.run()));
+        Ok(Rings { shared, waker })
+    }
+
+    /// The programs that are attached.
+    pub(crate) fn attached(&self) -> Vec<Attached> {
+        let programs = self.shared.programs.lock();
+        let mut attached: Vec<Attached> = programs
+            .values()
+            .map(|program| Attached {
+                name: program.name.clone(),
+                pid: program.pid,
+                uid: program.caller.uid,
+                holds: program.holds(),
+            })
+            .collect();
+        attached.sort_unstable_by_key(|program| program.pid);
+        attached
+    }
+
+    /// Ends all attachments, and lets nobody in any more.
+    pub(crate) fn close(&self) {
+        self.shared.stop.store(true, Relaxed);
+        for program in std::mem::take(&mut *self.shared.programs.lock()).into_values() {
+            program.end("the server is leaving");
+        }
+        if let Err(error) = self.waker.wake() {
+            tracing::error!(%error, "BUG: the ring thread cannot be woken");
+        }
+    }
+}
+
+struct Thread {
+    shared: Arc<Shared>,
+    door: Door,
+    poll: Poll,
+    strangers: Strangers,
+    next: usize,
+    /// Programs that need not ring now: those that have submitted something since the thread slept.
+    hot: Vec<Arc<Program>>,
+    spin: Spin,
+    node: NodeId,
+    fs: FileSystem,
+    host: Arc<dyn Host>,
+}
+
+impl Thread {
+    fn run(mut self) {
+        let mut events = Events::with_capacity(256);
+        while !self.shared.stop.load(Relaxed) {
+            let idle_since = self.host.now();
+            if let Err(error) = self.look(&mut events, None) {
+                return self.fail(&error);
+            }
+            self.spin.came_after(self.host.now().saturating_sub(idle_since));
+            if let Err(error) = self.serve(&mut events) {
+                return self.fail(&error);
+            }
+        }
+    }
+
+    fn fail(&self, error: &io::Error) {
+        tracing::error!(%error, "programs can no longer be served");
+        for program in std::mem::take(&mut *self.shared.programs.lock()).into_values() {
+            program.end("the server cannot serve programs any more; its log says why");
+        }
+    }
+
+    /// Serves the hot programs until all of them can sleep.
+    fn serve(&mut self, events: &mut Events) -> io::Result<()> {
+        while !self.hot.is_empty() && !self.shared.stop.load(Relaxed) {
+            self.serve_until_quiet(events)?;
+            // Who submits something just now stays.
+            self.hot.retain(|program| !program.has_ended() && !program.sleep());
+        }
+        Ok(())
+    }
+
+    fn serve_until_quiet(&mut self, events: &mut Events) -> io::Result<()> {
+        let mut quiet_since = self.host.now();
+        let mut looks = 0_u32;
+        loop {
+            let mut some = false;
+            for program in &self.hot {
+                some |= program.turn().unwrap_or_else(|corrupt| {
+                    tracing::warn!(program = %program.name, pid = program.pid, %corrupt, "a program was ended");
+                    program.end(&corrupt.to_string());
+                    false
+                });
+            }
+            looks += 1;
+            if looks.is_multiple_of(LOOKS) {
+                self.look(events, Some(Duration::ZERO))?;
+            }
+            if some {
+                quiet_since = self.host.now();
+            } else if self.spin.time().is_zero()
+                || self.host.now().saturating_sub(quiet_since) >= self.spin.time()
+            {
+                return Ok(());
+            } else {
+                std::hint::spin_loop();
+            }
+        }
+    }
+
+    /// Waits for what happens, at most so long, and takes note of it.
+    fn look(&mut self, events: &mut Events, time: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(events, time) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            polled => polled?,
+        }
+        for event in events.iter() {
+            let Token(token) = event.token();
+            match event.token() {
+                DOOR => self.let_in(),
+                STOP => {}
+                _ => self.happened(token / KINDS * KINDS, token % KINDS),
+            }
+        }
+        Ok(())
+    }
+
+    fn happened(&mut self, token: usize, kind: usize) {
+        let program = self.shared.programs.lock().get(&token).cloned();
+        match (program, kind) {
+            (Some(program), BELL) => {
+                if !self.hot.iter().any(|hot| Arc::ptr_eq(hot, &program)) {
+                    program.wake();
+                    self.hot.push(program);
+                }
+            }
+            // A program says nothing over its stream after hello: it has hung up, or died.
+            (Some(program), _) => {
+                self.shared.programs.lock().remove(&token);
+                program.end("the program has ended, or hung up");
+            }
+            (None, STREAM) => {
+                if let Some((stream, hello)) = self.strangers.hear(token) {
+                    self.welcome(token, stream, &hello);
+                }
+            }
+            (None, _) => {}
+        }
+    }
+
+    fn let_in(&mut self) {
+        loop {
+            match self.door.listener.accept() {
+                Ok((stream, _)) => self.stranger(stream),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    tracing::warn!(%error, "a program could not be let in; raise the limit on open files (ulimit -n)");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn stranger(&mut self, stream: UnixStream) {
+        let token = self.next;
+        self.next += KINDS;
+        let watched = stream
+            .set_nonblocking(true)
+            .and_then(|()| watch(self.poll.registry(), &stream, Token(token + STREAM)));
+        if let Err(error) = watched {
+            tracing::warn!(%error, "a program could not be let in");
+            return;
+        }
+        // It may have said all before it was watched.
+        if self.strangers.come(token, stream).is_some() {
+            tracing::debug!("a connection that said nothing was closed");
+        }
+        self.happened(token, STREAM);
+    }
+
+    fn welcome(&mut self, token: usize, stream: UnixStream, hello: &Hello) {
+        let node = self.node.get();
+        let full = self.shared.programs.lock().len() >= MAX_PROGRAMS;
+        let layout = match hello.layout() {
+            Ok(_) if full => {
+                let reason = format!("{MAX_PROGRAMS} programs are attached, as many as there can be");
+                return meeting::turn_away(&stream, &reason, node);
+            }
+            Ok(layout) => layout,
+            Err(error) => return meeting::turn_away(&stream, &error.to_string(), node),
+        };
+        match self.attach(token, stream, hello, layout) {
+            Ok(()) => {}
+            Err(error) => tracing::warn!(program = %hello.name(), %error, "a program could not be let in"),
+        }
+    }
+
+    fn attach(
+        &mut self,
+        token: usize,
+        stream: UnixStream,
+        hello: &Hello,
+        layout: kddm_ring::Layout,
+    ) -> io::Result<()> {
+        let node = self.node.get();
+        let who = Credentials::of(&stream)?;
+        let (end, bell, programs_bell) = meeting::let_in(&stream, layout, node)?;
+        let registry = self.poll.registry();
+        watch(registry, &bell, Token(token + BELL))?;
+        watch(registry, &who.process, Token(token + PROCESS))?;
+        let (fs, host) = (self.fs.clone(), self.host.clone());
+        let (name, bells, entries) = (hello.name(), (bell, programs_bell), layout.entries());
+        tracing::debug!(program = %name, pid = who.pid, uid = who.caller.uid, "attached");
+        let program = Program::new(Parts { name, who, stream, end, bells, entries, fs, host, node });
+        // The program's end begins awake; the server's as if it had been rung for.
+        self.shared.programs.lock().insert(token, program.clone());
+        self.hot.push(program);
+        Ok(())
+    }
+}
+
+fn watch(registry: &Registry, descriptor: &impl AsFd, token: Token) -> io::Result<()> {
+    registry.register(&mut SourceFd(&descriptor.as_fd().as_raw_fd()), token, Interest::READABLE)
+}
