@@ -1,11 +1,9 @@
 //! A connection to a server's admin socket.
 
-use crate::mount_table::Mount;
+use crate::{mount_table::Mount, unix};
 use anyhow::{Context, Result, bail};
 use kddm_cluster::admin::{self, Reply, Request, Status};
 use kddm_cluster::paths;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg, sockopt::socket_peercred},
@@ -16,15 +14,12 @@ use std::{
     io::{BufReader, IoSlice, Write},
     mem::MaybeUninit,
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
+        fd::{AsFd, OwnedFd},
         unix::net::UnixStream,
     },
     path::{Path, PathBuf},
     time::Duration,
 };
-
-/// The longest path that a socket's address holds.
-const LONGEST_ADDRESS: usize = 107;
 
 /// A server that answers.
 #[derive(Debug)]
@@ -39,7 +34,7 @@ impl Connection {
     /// # Errors
     /// Nobody listens there.
     pub fn open(socket: &Path) -> Result<Connection> {
-        let stream = connect(socket).with_context(|| {
+        let stream = unix::connect(socket).with_context(|| {
             format!("{}: no server answers there; is the node started?", socket.display())
         })?;
         Ok(Connection { socket: socket.to_owned(), stream: BufReader::new(stream) })
@@ -162,16 +157,4 @@ impl Process {
 
 fn gone(socket: &Path) -> String {
     format!("{}: the server ended before it answered; its log says why", socket.display())
-}
-
-/// A path too long for an address is reached through a descriptor of its directory.
-fn connect(socket: &Path) -> std::io::Result<UnixStream> {
-    if socket.as_os_str().len() <= LONGEST_ADDRESS {
-        return UnixStream::connect(socket);
-    }
-    let (Some(directory), Some(name)) = (socket.parent(), socket.file_name()) else {
-        return Err(std::io::ErrorKind::InvalidInput.into());
-    };
-    let directory = open(directory, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-    UnixStream::connect(Path::new(&format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name))
 }

@@ -127,6 +127,11 @@ impl Server {
         self.mounts.waiting()
     }
 
+    /// The programs that are attached.
+    pub fn programs(&self) -> Vec<kddm_cluster::admin::Program> {
+        self.rings.attached()
+    }
+
     /// The peers have been met, or waited for long enough.
     pub(crate) fn met(&self) {
         self.life.stage.lock().met = true;

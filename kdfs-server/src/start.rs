@@ -22,7 +22,11 @@ use kddm_object::{Incarnation, NodeId, limits::INLINE_MAX};
 use kddm_rdma::{Host, LinuxHost, Node, NodeConfig};
 use kdfs_format::FORMAT_VERSION;
 use kdfs_fs::{FileSystem, FsConfig};
-use std::{path::{Path, PathBuf}, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// How long a server that starts waits for its peers. After that it serves alone: what needs an absent peer fails.
 const MEETING: Duration = Duration::from_secs(5);

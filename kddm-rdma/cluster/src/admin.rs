@@ -116,8 +116,23 @@ pub struct Status {
     pub mounts: Vec<PathBuf>,
     /// The other nodes.
     pub peers: Vec<Peer>,
+    /// The programs that are attached.
+    pub programs: Vec<Program>,
     /// Figures by name: messages, reads, hits, slots …
     pub counters: std::collections::BTreeMap<String, u64>,
+}
+
+/// A program that is attached to a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// What it calls itself.
+    pub name: String,
+    /// Its process.
+    pub pid: i32,
+    /// Its user.
+    pub uid: u32,
+    /// Its holds.
+    pub holds: usize,
 }
 
 /// Another node, as a server sees it.

@@ -110,7 +110,7 @@ impl Completions {
     ///
     /// # Errors
     /// The program counts wrong.
-    pub fn unseen(&mut self) -> Result<u64, Corrupt> {
+    pub fn unseen(&self) -> Result<u64, Corrupt> {
         self.0.untaken()
     }
 }
@@ -162,6 +162,14 @@ impl ProgramEnd {
     /// The server counts wrong.
     pub fn write(&mut self, submission: &Submission) -> Result<bool, Corrupt> {
         self.submissions.write(submission)
+    }
+
+    /// Submissions that were written and that the server has not taken.
+    ///
+    /// # Errors
+    /// The server counts wrong.
+    pub fn untaken(&self) -> Result<u64, Corrupt> {
+        self.submissions.untaken()
     }
 
     /// Tells the server of what was written; whether it sleeps, and its bell must be rung.

@@ -111,19 +111,22 @@ impl<E: IntoBytes + Immutable> Sender<E> {
     ///
     /// # Errors
     /// The receiver counts wrong.
-    pub(crate) fn untaken(&mut self) -> Result<u64, Corrupt> {
-        self.look()?;
-        Ok(self.written - self.taken)
+    pub(crate) fn untaken(&self) -> Result<u64, Corrupt> {
+        Ok(self.written - self.peek()?)
     }
 
     fn look(&mut self) -> Result<(), Corrupt> {
-        let taken = self.place.memory.word(self.place.words.taken).load(Acquire);
-        if !(self.taken..=self.published).contains(&taken) {
-            let (least, most) = (self.taken, self.published);
-            return Err(Corrupt { what: "the count of what was taken", said: taken, least, most });
-        }
-        self.taken = taken;
+        self.taken = self.peek()?;
         Ok(())
+    }
+
+    fn peek(&self) -> Result<u64, Corrupt> {
+        let taken = self.place.memory.word(self.place.words.taken).load(Acquire);
+        let (least, most) = (self.taken, self.published);
+        if (least..=most).contains(&taken) {
+            return Ok(taken);
+        }
+        Err(Corrupt { what: "the count of what was taken", said: taken, least, most })
     }
 }
 

@@ -57,7 +57,7 @@ pub enum Request {
     Flush { key: ObjectKey },
     /// Write it to its device.
     Sync { key: ObjectKey },
-    /// Give up the request with that tag, which then fails, unless it has ended.
+    /// Give up what the request with that tag was to get: it fails, or, if it has ended, its hold or file does.
     Cancel { tag: u64 },
     /// The numbers (u32 each) of objects of a set that have a copy on this node, ascending: all, or those after `after`. Done tells how many.
     Local { after: ObjectKey, any: bool, into: Region },

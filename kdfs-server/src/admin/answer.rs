@@ -79,6 +79,7 @@ fn status(server: &Server) -> Status {
         root: Some(server.file_system().root().inode),
         mounts: server.mount_points(),
         peers: peers.collect(),
+        programs: server.programs(),
         counters: counters(server),
     }
 }

@@ -6,11 +6,17 @@ use kddm_rdma::Host;
 use kddm_ring::{HELLO_BYTES, Hello};
 use kdfs_fs::Caller;
 use nix::sys::stat::Mode;
-use rustix::{net::sockopt::socket_peercred, process::{PidfdFlags, pidfd_open}};
+use rustix::{
+    net::sockopt::socket_peercred,
+    process::{PidfdFlags, pidfd_open},
+};
 use std::{
     collections::VecDeque,
     io::{self, Read},
-    os::{fd::OwnedFd, unix::net::{UnixListener, UnixStream}},
+    os::{
+        fd::OwnedFd,
+        unix::net::{UnixListener, UnixStream},
+    },
     path::{Path, PathBuf},
 };
 use zerocopy::FromBytes;

@@ -5,7 +5,7 @@ use super::{
     program::{OpenFile, Program},
     work::{Outcome, bytes_of, tell},
 };
-use kddm_ring::{Done, EntryFacts, FileFacts, Refusal, Region, Request, push_named};
+use kddm_ring::{Done, EntryFacts, FileFacts, Refusal, Region, Request, Tag, push_named};
 use kdfs_fs::{Access, Attributes, Caller, Changes, Errno, FileId, FileSystem, FileType, RenameMode};
 use nix::libc;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use zerocopy::IntoBytes;
 const ENTRIES: usize = 256;
 
 /// Answers a request about files.
-pub async fn answer(program: Arc<Program>, request: Request) -> Outcome {
+pub async fn answer(program: Arc<Program>, tag: Tag, request: Request) -> Outcome {
     let program = &*program;
     let Program { fs, caller, .. } = program;
     match request {
-        Request::Open { path, flags, mode } => open(program, path, flags, mode.into()).await,
+        Request::Open { path, flags, mode } => open(program, tag, path, flags, mode.into()).await,
         Request::Read { file, offset, into } => read(program, file, offset, into).await,
         Request::Write { file, offset, from } => write(program, file, offset, from).await,
         Request::Stat { path, follow, into } => {
@@ -73,7 +73,7 @@ pub fn close(program: &Program, file: u64) -> Outcome {
     Ok(Done::default())
 }
 
-async fn open(program: &Program, path: Region, flags: u32, mode: u32) -> Outcome {
+async fn open(program: &Program, tag: Tag, path: Region, flags: u32, mode: u32) -> Outcome {
     let Program { fs, caller, .. } = program;
     let path = path_of(program, path)?;
     let flags = flags.cast_signed();
@@ -83,7 +83,7 @@ async fn open(program: &Program, path: Region, flags: u32, mode: u32) -> Outcome
         _ => open_or_create(fs, caller, &path, access, flags, mode).await,
     };
     let file = on_file(file)?;
-    let number = program.open_file(OpenFile { file, access, append: flags & libc::O_APPEND != 0 })?;
+    let number = program.open_file(OpenFile { file, tag, access, append: flags & libc::O_APPEND != 0 })?;
     if flags & libc::O_TRUNC != 0 {
         let changes = Changes { size: Some(0), opened: true, ..Changes::default() };
         if let Err(errno) = fs.setattr(caller, file, changes).await {

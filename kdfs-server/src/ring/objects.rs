@@ -6,9 +6,9 @@ use super::{
     refusals::of_operation,
     work::{Outcome, tell},
 };
-use kddm_rdma::{FirstTouch, Node, ObjectKey, OpError, Options};
 use kddm_object::Hold;
-use kddm_ring::{Done, HoldId, Refusal, Region, Wait};
+use kddm_rdma::{FirstTouch, Node, ObjectKey, OpError, Options};
+use kddm_ring::{Done, HoldId, Refusal, Region, Tag, Wait};
 use std::sync::Arc;
 use zerocopy::IntoBytes;
 
@@ -25,16 +25,14 @@ pub fn admit(program: &Program, key: ObjectKey, hold: Hold, into: Region) -> Res
     if into.length < opened.object_size {
         return Err(Refusal::TooSmall(opened.object_size));
     }
-    program.may_hold()
+    program.may_hold(1)
 }
 
 /// Takes a hold and hands the bytes over.
 pub async fn hold(
     program: Arc<Program>,
-    key: ObjectKey,
-    hold: Hold,
-    first_touch: FirstTouch,
-    wait: Wait,
+    tag: Tag,
+    (key, hold, first_touch, wait): (ObjectKey, Hold, FirstTouch, Wait),
     into: Region,
 ) -> Outcome {
     let options = Options { first_touch, ..Options::default() };
@@ -46,11 +44,16 @@ pub async fn hold(
     let held = held.map_err(of_operation)?;
     let length = held.len() as u32;
     program.window.write(into, &held).ok_or(Refusal::TooSmall(length))?;
-    let value = program.keep(held, node.arena_bytes())?;
+    let value = program.keep(tag, vec![held])?;
     Ok(Done { value, length })
 }
 
-async fn get(node: &Node, key: ObjectKey, options: Options, wait: Wait) -> Result<kddm_rdma::Shared, OpError> {
+async fn get(
+    node: &Node,
+    key: ObjectKey,
+    options: Options,
+    wait: Wait,
+) -> Result<kddm_rdma::Shared, OpError> {
     match wait {
         Wait::Forever => node.get_with(key, options).await,
         Wait::Never => node.try_get(key, options).await,
@@ -76,7 +79,9 @@ pub fn put(program: &Program, HoldId(number): HoldId, changed: Option<Region>) -
     let mut held = program.give_up(number).ok_or(Refusal::NoHold)?;
     match (&mut held, changed) {
         (_, None) => {}
-        (Held::Exclusive(guard), Some(region)) => program.window.read(region, guard).ok_or(Refusal::Region)?,
+        (Held::Exclusive(guard), Some(region)) => {
+            program.window.read(region, guard).ok_or(Refusal::Region)?
+        }
         (Held::Shared(_), Some(_)) => return Err(Refusal::SharedHold),
     }
     Ok(Done::default())

@@ -8,8 +8,8 @@ use super::{
 use futures_util::future::{AbortHandle, Abortable};
 use kddm_rdma::{Exclusive, Host, ObjectKey, SetId, Shared};
 use kddm_ring::{
-    Bell, Completion, Completions, Corrupt, Done, Refusal, Request, ServerEnd, ServerWindow, Submission, Submissions, Tag,
-    meeting,
+    Bell, Completion, Completions, Corrupt, Done, Refusal, Request, ServerEnd, ServerWindow, Submission,
+    Submissions, Tag, meeting,
 };
 use kdfs_fs::{Access, Caller, FileId, FileSystem};
 use parking_lot::Mutex;
@@ -50,12 +50,18 @@ struct State {
     /// Requests that were taken and have not been completed.
     under_way: u64,
     waiting: HashMap<Tag, AbortHandle>,
-    holds: HashMap<u64, Held>,
+    holds: HashMap<u64, Kept>,
     pinned: usize,
     sets: HashMap<SetId, Opened>,
     files: HashMap<u64, OpenFile>,
     /// The last number given to a hold or file.
     last: u64,
+}
+
+/// A hold, and the request that got it.
+struct Kept {
+    held: Held,
+    tag: Tag,
 }
 
 /// A hold.
@@ -79,6 +85,8 @@ pub struct Opened {
 #[derive(Clone, Copy, Debug)]
 pub struct OpenFile {
     pub file: FileId,
+    /// The request that opened it.
+    pub tag: Tag,
     pub access: Access,
     /// Writes go to the end.
     pub append: bool,
@@ -137,13 +145,14 @@ impl Program {
     pub fn turn(self: &Arc<Self>) -> Result<bool, Corrupt> {
         let mut submissions = self.submissions.lock();
         let mut taken = 0;
-        while taken < TURN && let Some(submission) = submissions.take()? {
+        while taken < TURN
+            && let Some(submission) = submissions.take()?
+        {
+            // At once: who has an answer finds room for the next question.
+            submissions.release();
             taken += 1;
             self.admit()?;
             self.begin(submission)?;
-        }
-        if taken > 0 {
-            submissions.release();
         }
         Ok(taken > 0)
     }
@@ -176,7 +185,7 @@ impl Program {
             Ok(request) => request,
             Err(_) => return self.complete(tag, Err(Refusal::Malformed), quiet),
         };
-        let mut work = match Work::of(self, request) {
+        let mut work = match Work::of(self, tag, request) {
             Work::Done(outcome) => return self.complete(tag, outcome, quiet),
             Work::Waits(future) => future,
         };
@@ -204,9 +213,15 @@ impl Program {
     }
 
     fn cancel(&self, tag: Tag) {
-        if let Some(handle) = self.state.lock().waiting.remove(&tag) {
+        let (handle, holds, files) = self.state.lock().of_tag(tag);
+        if let Some(handle) = handle {
             handle.abort();
         }
+        for open in files {
+            self.fs.release(open.file);
+        }
+        // Puts may wake others: under no lock.
+        drop(holds);
     }
 
     fn complete(&self, tag: Tag, outcome: Result<Done, Refusal>, quiet: bool) -> Result<(), Corrupt> {
@@ -258,38 +273,39 @@ impl Program {
         self.state.lock().holds.len()
     }
 
-    /// Keeps a hold; gives back its number.
-    pub fn keep(&self, held: Held, arena_bytes: usize) -> Result<u64, Refusal> {
+    /// Keeps the holds that the request `tag` got; gives back the number of the first, which the others follow.
+    pub fn keep(&self, tag: Tag, got: Vec<Held>) -> Result<u64, Refusal> {
         let mut state = self.state.lock();
-        let pinned = state.pinned + held.len();
+        let pinned = state.pinned + got.iter().map(|held| held.len()).sum::<usize>();
+        let most = self.fs.node().arena_bytes() / PINNED_PART;
         let refusal = if state.ended {
             Refusal::Leaving
-        } else if state.holds.len() == MAX_HOLDS {
+        } else if state.holds.len() + got.len() > MAX_HOLDS {
             Refusal::TooManyHolds(MAX_HOLDS as u32)
-        } else if pinned > arena_bytes / PINNED_PART {
-            Refusal::TooMuchHeld((arena_bytes / PINNED_PART >> 10) as u32)
+        } else if pinned > most {
+            Refusal::TooMuchHeld((most >> 10) as u32)
         } else {
+            let first = state.last + 1;
             state.pinned = pinned;
-            state.last += 1;
-            let number = state.last;
-            state.holds.insert(number, held);
-            return Ok(number);
+            state.last += got.len() as u64;
+            state.holds.extend((first..).zip(got.into_iter().map(|held| Kept { held, tag })));
+            return Ok(first);
         };
-        // Before the hold goes, which may wake others.
+        // Before the holds go, which may wake others.
         drop(state);
         Err(refusal)
     }
 
-    /// Whether there is room for one more hold.
-    pub fn may_hold(&self) -> Result<(), Refusal> {
-        let full = self.state.lock().holds.len() >= MAX_HOLDS;
+    /// Whether there is room for so many more holds.
+    pub fn may_hold(&self, more: usize) -> Result<(), Refusal> {
+        let full = self.state.lock().holds.len() + more > MAX_HOLDS;
         if full { Err(Refusal::TooManyHolds(MAX_HOLDS as u32)) } else { Ok(()) }
     }
 
     /// Takes a hold back.
     pub fn give_up(&self, number: u64) -> Option<Held> {
         let mut state = self.state.lock();
-        let held = state.holds.remove(&number)?;
+        let Kept { held, .. } = state.holds.remove(&number)?;
         state.pinned -= held.len();
         Some(held)
     }
@@ -337,5 +353,16 @@ impl Program {
     /// Forgets an open file, which the caller closes.
     pub fn close_file(&self, number: u64) -> Result<OpenFile, Refusal> {
         self.state.lock().files.remove(&number).ok_or(Refusal::File(nix::libc::EBADF))
+    }
+}
+
+impl State {
+    /// What the request `tag` waits for, or got.
+    fn of_tag(&mut self, tag: Tag) -> (Option<AbortHandle>, Vec<Held>, Vec<OpenFile>) {
+        let holds: Vec<Held> =
+            self.holds.extract_if(|_, kept| kept.tag == tag).map(|(_, kept)| kept.held).collect();
+        self.pinned -= holds.iter().map(|held| held.len()).sum::<usize>();
+        let files = self.files.extract_if(|_, open| open.tag == tag).map(|(_, open)| open).collect();
+        (self.waiting.remove(&tag), holds, files)
     }
 }

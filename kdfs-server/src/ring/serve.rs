@@ -6,6 +6,7 @@ use super::{
     program::{Parts, Program},
 };
 use crate::admin::AdminError;
+use kddm_cluster::admin;
 use kddm_rdma::{Host, NodeId};
 use kddm_ring::{Hello, Spin, meeting};
 use kdfs_fs::FileSystem;
@@ -52,15 +53,6 @@ struct Shared {
     stop: AtomicBool,
 }
 
-/// A program as others see it.
-#[derive(Clone, Debug)]
-pub(crate) struct Attached {
-    pub(crate) name: String,
-    pub(crate) pid: i32,
-    pub(crate) uid: u32,
-    pub(crate) holds: usize,
-}
-
 impl Rings {
     /// Lets programs in at `path` from now on.
     ///
@@ -80,17 +72,28 @@ impl Rings {
         let shared = Arc::new(Shared::default());
         let (strangers, next, hot) = (Strangers::default(), FIRST, Vec::new());
         let spin = Spin::up_to(MOST_SPIN);
-        let thread = Thread { shared: shared.clone(), door, poll, strangers, next, hot, spin, node, fs, host: host.clone() };
+        let thread = Thread {
+            shared: shared.clone(),
+            door,
+            poll,
+            strangers,
+            next,
+            hot,
+            spin,
+            node,
+            fs,
+            host: host.clone(),
+        };
         host.spawn_thread("ring", Box::new(move || thread.run()));
         Ok(Rings { shared, waker })
     }
 
     /// The programs that are attached.
-    pub(crate) fn attached(&self) -> Vec<Attached> {
+    pub(crate) fn attached(&self) -> Vec<admin::Program> {
         let programs = self.shared.programs.lock();
-        let mut attached: Vec<Attached> = programs
+        let mut attached: Vec<admin::Program> = programs
             .values()
-            .map(|program| Attached {
+            .map(|program| admin::Program {
                 name: program.name.clone(),
                 pid: program.pid,
                 uid: program.caller.uid,

@@ -2,7 +2,7 @@
 
 use super::{files, objects, program::Program, sets};
 use kddm_rdma::BoxFuture;
-use kddm_ring::{Done, Refusal, Region, Request};
+use kddm_ring::{Done, Refusal, Region, Request, Tag};
 use std::{future::Future, sync::Arc};
 
 /// How a request ended.
@@ -18,7 +18,7 @@ pub enum Work {
 
 impl Work {
     /// Begins what a program asks for. Regions are looked at here: nothing is begun whose result would have no place.
-    pub fn of(program: &Arc<Program>, request: Request) -> Work {
+    pub fn of(program: &Arc<Program>, tag: Tag, request: Request) -> Work {
         if let Err(refusal) = check(program, &request) {
             return Work::Done(Err(refusal));
         }
@@ -32,7 +32,7 @@ impl Work {
                 match objects::admit(program, key, hold, into) {
                     Err(refusal) => Work::Done(Err(refusal)),
                     Ok(()) => {
-                        Work::waits(objects::hold(program.clone(), key, hold, first_touch, wait, into))
+                        Work::waits(objects::hold(program.clone(), tag, (key, hold, first_touch, wait), into))
                     }
                 }
             }
@@ -43,7 +43,7 @@ impl Work {
             | Request::OpenSet { .. }
             | Request::DestroySet { .. }
             | Request::ListSets { .. } => Work::waits(sets::answer(program.clone(), request)),
-            _ => Work::waits(files::answer(program.clone(), request)),
+            _ => Work::waits(files::answer(program.clone(), tag, request)),
         }
     }
 

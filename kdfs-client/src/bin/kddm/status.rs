@@ -6,7 +6,7 @@ use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
 use kddm_cluster::{
     Member,
-    admin::{State, Status},
+    admin::{Program, State, Status},
 };
 use serde::Serialize;
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
@@ -41,6 +41,7 @@ struct Node {
     root: Option<u32>,
     incarnation: Option<u64>,
     absent: BTreeMap<u8, String>,
+    programs: Vec<Program>,
     counters: BTreeMap<String, u64>,
 }
 
@@ -96,6 +97,7 @@ fn node(member: &Member, status: Option<&Status>, known: &[&Status]) -> Node {
         root: status.and_then(|status| status.root),
         incarnation: status.map(|status| status.incarnation),
         absent,
+        programs: status.map(|status| status.programs.clone()).unwrap_or_default(),
         counters: status.map(|status| status.counters.clone()).unwrap_or_default(),
     }
 }

@@ -1,0 +1,482 @@
+//! Requests that are under way, and the threads that wait for their ends.
+//!
+//! Of the threads that wait, one *leads*: it looks at the ring, or sleeps on its bell, and hands out what comes; the others sleep until it
+//! says that something came, or that it leads no more. Futures are woken by whoever leads; while only futures wait, a thread of
+//! the library leads, which is started with the first of them.
+
+use super::call::Call;
+use crate::{Error, error::Result};
+use kddm_ring::{
+    Bell, Completion, Done, HoldId, Piece, ProgramEnd, Refusal, Request, Spin, Submission, Tag, Window,
+    WindowFull,
+    meeting::{self, Met},
+};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::{
+    collections::VecDeque,
+    os::unix::net::UnixStream,
+    sync::{Arc, Weak},
+    task::Waker,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a thread looks before it sleeps, at most, unless the program says otherwise.
+const MOST_SPIN: Duration = Duration::from_micros(20);
+/// Places that are left for puts, and for the question that makes room.
+const SPARE: u32 = 8;
+
+/// All requests of an attachment.
+pub(crate) struct Requests {
+    state: Mutex<State>,
+    /// Something came, or nobody leads.
+    changed: Condvar,
+    window: Window,
+    server: Bell,
+    program: Bell,
+    stream: UnixStream,
+    node: u8,
+    entries: u32,
+}
+
+struct State {
+    end: ProgramEnd,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    under_way: usize,
+    /// Submissions that were written, ever; and pieces that the server needs until it has taken theirs.
+    written: u64,
+    lent: VecDeque<(u64, Piece)>,
+    leads: bool,
+    futures: usize,
+    driven: bool,
+    spin: Spin,
+    over: Option<Arc<str>>,
+}
+
+/// A request's place. Its tag is its number and how often the place was used.
+struct Slot {
+    uses: u32,
+    state: SlotState,
+}
+
+enum SlotState {
+    Free,
+    Waiting(Option<Waker>),
+    Ended(std::result::Result<Done, Refusal>),
+    /// Nobody waits any more. What it needs of the window is kept until it ends.
+    Abandoned {
+        _pieces: [Option<Piece>; 2],
+    },
+}
+
+impl Requests {
+    pub(crate) fn new(met: Met, stream: UnixStream) -> Arc<Requests> {
+        let Met { end, server, program, layout, node } = met;
+        let window = end.window().clone();
+        let (slots, free, lent) = Default::default();
+        let state = State {
+            end,
+            slots,
+            free,
+            under_way: 0,
+            written: 0,
+            lent,
+            leads: false,
+            futures: 0,
+            driven: false,
+            spin: Spin::up_to(MOST_SPIN),
+            over: None,
+        };
+        let (state, changed, entries) = (Mutex::new(state), Condvar::new(), layout.entries());
+        Arc::new(Requests { state, changed, window, server, program, stream, node, entries })
+    }
+
+    pub(crate) fn node(&self) -> u8 {
+        self.node
+    }
+
+    pub(crate) fn spin(&self, most: Duration) {
+        self.state.lock().spin = Spin::up_to(most);
+    }
+
+    /// A piece of the window.
+    pub(crate) fn piece(self: &Arc<Self>, length: u32) -> Result<Piece> {
+        self.with_room(|window| window.piece(length))
+    }
+
+    /// A piece with these bytes.
+    pub(crate) fn piece_of(self: &Arc<Self>, bytes: &[u8]) -> Result<Piece> {
+        self.with_room(|window| window.piece_of(bytes))
+    }
+
+    /// The window may only seem full: of puts that the server has not taken yet.
+    fn with_room(
+        self: &Arc<Self>,
+        make: impl Fn(&Window) -> std::result::Result<Piece, WindowFull>,
+    ) -> Result<Piece> {
+        if self.window.is_childs() {
+            return Err(Error::Child);
+        }
+        if let Ok(piece) = make(&self.window) {
+            return Ok(piece);
+        }
+        self.state.lock().take_back()?;
+        if let Ok(piece) = make(&self.window) {
+            return Ok(piece);
+        }
+        if !self.state.lock().lent.is_empty() {
+            // When it is answered, all before it has been taken.
+            self.call(Request::Nothing, [])?.wait()?;
+            self.state.lock().take_back()?;
+        }
+        Ok(make(&self.window)?)
+    }
+
+    /// Begins a request, which has `pieces` until it ends.
+    pub(crate) fn call<const N: usize>(
+        self: &Arc<Self>,
+        request: Request,
+        pieces: [Piece; N],
+    ) -> Result<Call> {
+        if self.window.is_childs() {
+            return Err(Error::Child);
+        }
+        let mut state = self.room(2)?;
+        let most = (self.entries - SPARE) as usize;
+        if state.under_way >= most {
+            state.reap()?;
+            if state.under_way >= most {
+                return Err(Error::TooManyUnderWay(most));
+            }
+        }
+        let tag = state.begin();
+        state.write(&Submission::new(tag, request, false))?;
+        self.publish(state);
+        let mut pieces = pieces.into_iter();
+        Ok(Call::new(self.clone(), tag, [pieces.next(), pieces.next()]))
+    }
+
+    /// Ends a hold; nobody waits for it. The piece is lent until the server has taken it.
+    pub(crate) fn put(&self, hold: HoldId, changed: bool, piece: Piece) {
+        if self.window.is_childs() {
+            // The parent's hold is none of ours.
+            return;
+        }
+        let request = Request::Put { hold, changed: changed.then(|| piece.region()) };
+        // If it is over, the hold is, too.
+        let Ok(mut state) = self.room(2) else { return };
+        if state.write(&Submission::new(QUIET, request, true)).is_ok() {
+            let number = state.written;
+            state.lent.push_back((number, piece));
+        }
+        self.publish(state);
+    }
+
+    /// The state, when so many submissions have room.
+    fn room(&self, wanted: u64) -> Result<MutexGuard<'_, State>> {
+        loop {
+            let mut state = self.state.lock();
+            state.usable()?;
+            let room = state.room(self.entries)?;
+            if room >= wanted {
+                return Ok(state);
+            }
+            if room == 0 {
+                // Somebody else has asked.
+                drop(state);
+                self.until(None, |state| state.room(self.entries).is_ok_and(|room| room > 0).then_some(()))?;
+                continue;
+            }
+            // The server takes what is there before it answers this; its place was kept for it.
+            let fence = state.begin();
+            state.write(&Submission::new(fence, Request::Nothing, false))?;
+            self.publish(state);
+            self.outcome(fence, None)?;
+        }
+    }
+
+    fn publish(&self, mut state: MutexGuard<'_, State>) {
+        let rings = state.end.publish();
+        drop(state);
+        if rings {
+            self.server.ring();
+        }
+    }
+
+    /// Waits for the end of a request. `None`: the time is over, and it goes on.
+    pub(crate) fn outcome(
+        &self,
+        tag: Tag,
+        deadline: Option<Instant>,
+    ) -> Result<Option<std::result::Result<Done, Refusal>>> {
+        let ended = self.until(deadline, |state| state.has_ended(tag).then_some(()))?;
+        Ok(ended.and_then(|()| self.state.lock().fetch(tag)))
+    }
+
+    /// Waits until `is` gives something, which it is asked for whenever something came.
+    pub(crate) fn first_ended(&self, tags: &[Tag], deadline: Option<Instant>) -> Result<Option<usize>> {
+        self.until(deadline, |state| tags.iter().position(|&tag| state.has_ended(tag)))
+    }
+
+    fn until<T>(&self, deadline: Option<Instant>, is: impl Fn(&State) -> Option<T>) -> Result<Option<T>> {
+        let mut state = self.state.lock();
+        loop {
+            self.reap(&mut state)?;
+            if let Some(found) = is(&state) {
+                return Ok(Some(found));
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(None);
+            }
+            if !state.leads {
+                state = self.lead(state, left);
+            } else if let Some(left) = left {
+                self.changed.wait_for(&mut state, left);
+            } else {
+                self.changed.wait(&mut state);
+            }
+        }
+    }
+
+    /// Looks, and sleeps, until something comes.
+    fn lead<'a>(&'a self, mut state: MutexGuard<'a, State>, most: Option<Duration>) -> MutexGuard<'a, State> {
+        state.leads = true;
+        let since = Instant::now();
+        let looks = state.spin.time();
+        while !state.end.is_waiting() && since.elapsed() < looks {
+            MutexGuard::unlocked(&mut state, std::hint::spin_loop);
+        }
+        if state.end.sleep() {
+            let waited =
+                MutexGuard::unlocked(&mut state, || meeting::wait(&self.program, &self.stream, most));
+            state.end.wake();
+            if waited.is_err() {
+                state.over.get_or_insert_with(|| self.last_words().into());
+            }
+        }
+        state.spin.came_after(since.elapsed());
+        state.leads = false;
+        self.changed.notify_all();
+        state
+    }
+
+    fn last_words(&self) -> String {
+        match self.stream.try_clone() {
+            Ok(mut stream) => meeting::farewell(&mut stream),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    fn reap(&self, state: &mut State) -> Result<()> {
+        if state.reap()? {
+            self.changed.notify_all();
+        }
+        let Some(reason) = state.over.clone() else { return Ok(()) };
+        for waker in state.wakers() {
+            waker.wake();
+        }
+        Err(Error::Over(reason))
+    }
+
+    /// The end of a request, or `waker` is woken when it has ended.
+    pub(crate) fn poll(
+        self: &Arc<Self>,
+        tag: Tag,
+        waker: &Waker,
+    ) -> Result<Option<std::result::Result<Done, Refusal>>> {
+        let mut state = self.state.lock();
+        self.reap(&mut state)?;
+        if let Some(outcome) = state.fetch(tag) {
+            return Ok(Some(outcome));
+        }
+        state.register(tag, waker);
+        if !state.driven {
+            state.driven = true;
+            let requests = Arc::downgrade(self);
+            let driver = thread::Builder::new().name("kddm-driver".into());
+            if driver.spawn(move || drive(&requests)).is_err() {
+                state.driven = false;
+                return Err(Error::Answer("no thread could be started to wait for it (ulimit -u)"));
+            }
+        }
+        self.changed.notify_all();
+        Ok(None)
+    }
+
+    /// Nobody waits for a request any more: what it was to get is given up, even if it has it already.
+    pub(crate) fn abandon(&self, tag: Tag, pieces: [Option<Piece>; 2]) {
+        if self.window.is_childs() {
+            return;
+        }
+        self.state.lock().abandon(tag, pieces);
+        // If it is over, nothing is under way.
+        if let Ok(mut state) = self.room(2) {
+            let cancel = Submission::new(QUIET, Request::Cancel { tag }, true);
+            if state.write(&cancel).is_ok() {
+                self.publish(state);
+            }
+        }
+    }
+}
+
+/// Leads while only futures wait.
+fn drive(requests: &Weak<Requests>) {
+    loop {
+        let Some(requests) = requests.upgrade() else { return };
+        let mut state = requests.state.lock();
+        if requests.reap(&mut state).is_err() {
+            return;
+        }
+        if state.futures == 0 {
+            // Nothing to do for a while: the attachment can end meanwhile.
+            state.driven = false;
+            return;
+        }
+        if state.leads {
+            requests.changed.wait(&mut state);
+        } else {
+            drop(requests.lead(state, None));
+        }
+    }
+}
+
+/// The tag of submissions whose success is not told, and whose failure means that the hold was gone.
+const QUIET: Tag = 0;
+
+impl State {
+    fn usable(&self) -> Result<()> {
+        match &self.over {
+            Some(reason) => Err(Error::Over(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn room(&self, entries: u32) -> Result<u64> {
+        let untaken = self.end.untaken().map_err(|_| Error::Answer("its counts"))?;
+        Ok(u64::from(entries) - untaken)
+    }
+
+    fn write(&mut self, submission: &Submission) -> Result<()> {
+        match self.end.write(submission) {
+            Ok(true) => {
+                self.written += 1;
+                Ok(())
+            }
+            _ => Err(Error::Answer("its counts")),
+        }
+    }
+
+    /// Pieces whose submissions have been taken are free.
+    fn take_back(&mut self) -> Result<()> {
+        let untaken = self.end.untaken().map_err(|_| Error::Answer("its counts"))?;
+        let taken = self.written - untaken;
+        while self.lent.front().is_some_and(|(number, _)| *number <= taken) {
+            self.lent.pop_front();
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Tag {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { uses: 0, state: SlotState::Free });
+            self.slots.len() as u32 - 1
+        });
+        let slot = &mut self.slots[index as usize];
+        // Never 0, so that no tag is.
+        slot.uses = slot.uses.checked_add(1).unwrap_or(1);
+        slot.state = SlotState::Waiting(None);
+        self.under_way += 1;
+        u64::from(slot.uses) << 32 | u64::from(index)
+    }
+
+    fn slot(&mut self, tag: Tag) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(tag as u32 as usize)?;
+        (u64::from(slot.uses) == tag >> 32).then_some(slot)
+    }
+
+    fn has_ended(&self, tag: Tag) -> bool {
+        let slot = self.slots.get(tag as u32 as usize);
+        slot.is_some_and(|slot| {
+            matches!(slot.state, SlotState::Ended(_)) && u64::from(slot.uses) == tag >> 32
+        })
+    }
+
+    /// The end of a request, which is forgotten then.
+    fn fetch(&mut self, tag: Tag) -> Option<std::result::Result<Done, Refusal>> {
+        let slot = self.slot(tag)?;
+        let SlotState::Ended(outcome) = slot.state else { return None };
+        slot.state = SlotState::Free;
+        self.free.push(tag as u32);
+        Some(outcome)
+    }
+
+    fn register(&mut self, tag: Tag, waker: &Waker) {
+        if let Some(Slot { state: SlotState::Waiting(place), .. }) = self.slot(tag)
+            && place.replace(waker.clone()).is_none()
+        {
+            self.futures += 1;
+        }
+    }
+
+    fn abandon(&mut self, tag: Tag, pieces: [Option<Piece>; 2]) {
+        if self.fetch(tag).is_some() {
+            return;
+        }
+        let Some(slot) = self.slot(tag) else { return };
+        let before = std::mem::replace(&mut slot.state, SlotState::Abandoned { _pieces: pieces });
+        if matches!(before, SlotState::Waiting(Some(_))) {
+            self.futures -= 1;
+        }
+    }
+
+    /// Takes note of what has ended. Whether something has.
+    fn reap(&mut self) -> Result<bool> {
+        let mut some = false;
+        while let Some(completion) = self.end.take().map_err(|_| Error::Answer("its counts"))? {
+            some = true;
+            self.ended(&completion);
+        }
+        if !self.lent.is_empty() {
+            self.take_back()?;
+        }
+        Ok(some)
+    }
+
+    fn ended(&mut self, completion: &Completion) {
+        let tag = completion.tag();
+        let Some(slot) = self.slot(tag) else { return };
+        let ended = SlotState::Ended(completion.outcome());
+        match std::mem::replace(&mut slot.state, ended) {
+            SlotState::Waiting(waker) => {
+                self.under_way -= 1;
+                if let Some(waker) = waker {
+                    self.futures -= 1;
+                    waker.wake();
+                }
+            }
+            SlotState::Abandoned { .. } => {
+                self.under_way -= 1;
+                self.fetch(tag);
+            }
+            SlotState::Free | SlotState::Ended(_) => {}
+        }
+    }
+
+    fn wakers(&mut self) -> Vec<Waker> {
+        let waiting = self.slots.iter_mut().filter_map(|slot| match &mut slot.state {
+            SlotState::Waiting(waker) => waker.take(),
+            _ => None,
+        });
+        let wakers: Vec<Waker> = waiting.collect();
+        self.futures -= wakers.len();
+        wakers
+    }
+}
+
+impl std::fmt::Debug for Requests {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Requests").field("node", &self.node).finish_non_exhaustive()
+    }
+}
