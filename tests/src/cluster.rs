@@ -118,6 +118,11 @@ impl Cluster {
         if path.is_empty() { mount } else { mount.join(path) }
     }
 
+    /// Where programs attach to `node`.
+    pub fn ring(&self, node: u8) -> PathBuf {
+        self.directory.path().join(format!("run/{node}.ring"))
+    }
+
     /// SIGKILL for the server of `node`.
     pub fn crash(&self, node: u8) {
         self.playground().crash(node).expect("a running server");

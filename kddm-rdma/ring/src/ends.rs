@@ -202,6 +202,11 @@ impl ProgramEnd {
         self.completions.wake();
     }
 
+    /// Spoils the count of what was submitted, for tests of servers.
+    pub fn spoil(&self, count: u64) {
+        self.submissions.spoil(count);
+    }
+
     /// The window.
     pub fn window(&self) -> &Window {
         &self.window

@@ -85,6 +85,11 @@ impl Submission {
         submission
     }
 
+    /// Any 64 bytes, for tests of servers.
+    pub fn from_raw(bytes: [u8; 64]) -> Submission {
+        zerocopy::transmute!(bytes)
+    }
+
     /// The program's name for it.
     pub fn tag(&self) -> Tag {
         self.tag

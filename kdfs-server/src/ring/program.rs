@@ -143,6 +143,9 @@ impl Program {
     /// # Errors
     /// Its ring cannot be.
     pub fn turn(self: &Arc<Self>) -> Result<bool, Corrupt> {
+        if self.has_ended() {
+            return Ok(false);
+        }
         let mut submissions = self.submissions.lock();
         let mut taken = 0;
         while taken < TURN

@@ -219,6 +219,8 @@ impl Thread {
             // A program says nothing over its stream after hello: it has hung up, or died.
             (Some(program), _) => {
                 self.shared.programs.lock().remove(&token);
+                // What it submitted before counts: it may have put its holds and gone at once.
+                while program.turn() == Ok(true) {}
                 program.end("the program has ended, or hung up");
             }
             (None, STREAM) => {
