@@ -33,6 +33,7 @@ mod registry;
 mod status;
 mod store;
 mod sync;
+mod timed;
 mod waiting;
 
 pub use error::NodeError;

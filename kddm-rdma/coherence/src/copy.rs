@@ -306,30 +306,6 @@ impl Core {
         self.pump(key, cx);
     }
 
-    pub(crate) fn cancel<S: Store>(&mut self, key: ObjectKey, op: OpId, cx: &mut Context<'_, S>) {
-        if self.planted(Mutant::CancelIgnored) {
-            return;
-        }
-        let keeps_turn = self.planted(Mutant::CancelKeepsTurn);
-        self.calls.retain(|_, call| call.op != Some(op));
-        let Some(copy) = self.copies.get_mut(&key) else { return };
-        if copy.flush == Some(op) {
-            copy.flush = None;
-        }
-        let of_op = |purpose| matches!(purpose, Purpose::Hold(it) | Purpose::Prefetch(it) if it == op);
-        if let Some(request) = copy.request.as_mut().filter(|request| of_op(request.purpose)) {
-            request.purpose = Purpose::Nobody;
-        }
-        let place = copy.waiters.iter().position(|waiter| of_op(waiter.purpose));
-        if let Some(place) = place {
-            copy.waiters.remove(place);
-            if place < copy.turn && !keeps_turn {
-                copy.turn -= 1;
-            }
-        }
-        self.pump(key, cx);
-    }
-
     /// Does for this object whatever can be done now: serves waiters, executes a parked order, asks the home.
     pub(crate) fn pump<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
         loop {
@@ -448,9 +424,14 @@ impl Core {
         };
         let have = copy.mode(cx.store) != Mode::None;
         let Outstanding { kind, rid, first_touch, try_only, .. } = *request;
+        let nobody_waits = copy.waiters.is_empty();
         let (hint, seen) = self.speculate(key, home, cx).map_or((None, 0), |(hint, seen)| (Some(hint), seen));
         let request = Request { kind, rid, first_touch, try_only, have, hint, seen };
         self.send(home, key, Body::Request(request), cx);
+        if nobody_waits {
+            // They left while the view changed.
+            self.send(home, key, Body::Cancel { rid }, cx);
+        }
     }
 
     /// No slot can be had: whoever waits for one is refused.

@@ -330,6 +330,7 @@ impl Core {
             Body::Done { seq, location } => self.home_done(from, key, seq, location, cx),
             Body::Shared { seq, location } => self.home_shared(from, key, seq, location, cx),
             Body::Refused { seq } => self.home_refused(from, key, seq, cx),
+            Body::Cancel { rid } => self.home_cancel(from, key, rid, cx),
             Body::Evict => self.home_evict(from, key, cx),
             Body::Drained { seq } => self.home_drained(from, key, seq, cx),
             Body::Kept { seq, to, life } => self.home_kept(from, key, seq, (to, life), cx),

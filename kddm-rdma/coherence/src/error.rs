@@ -20,6 +20,9 @@ pub enum OpError {
     /// The device failed.
     #[error("the device of the object's home failed: {}", std::io::Error::from_raw_os_error(*.0))]
     Device(i32),
+    /// The time that the caller gave it is over.
+    #[error("it could not be had in time: somebody holds it, or a node that is needed is slow")]
+    TimedOut,
     /// A node that the operation needs is gone. The operation may be repeated when it is back.
     #[error("node {0} is not reachable")]
     PeerLost(NodeId),

@@ -4,6 +4,7 @@
 //! model-checked, simulated and run. `docs/protocol.md` has the message table and the invariants.
 #![forbid(unsafe_code)]
 
+mod cancel;
 mod chain;
 mod collect;
 mod copy;

@@ -343,6 +343,12 @@ pub enum Body {
     },
     /// home → member: the directory is rebuilt, and grants.
     Opened,
+    /// requester → home: nobody waits for that request any more. If it stands in line still, NACK *again* answers; if it was
+    /// started, its own end does.
+    Cancel {
+        /// The request's number.
+        rid: Rid,
+    },
 }
 
 /// Up to [`INLINE_MAX`] bytes of a small object, riding in a message.

@@ -73,6 +73,12 @@ pub enum Mutant {
     CancelIgnored,
     /// A turn is as long as it was, though somebody left it.
     CancelKeepsTurn,
+    /// Who takes a request back takes it for gone, though the home may have started it.
+    CancelForgets,
+    /// A home gives back what it has started.
+    CancelTakesStarted,
+    /// A home gives back whatever that node has in line.
+    CancelTakesAny,
     /// A slot into which an abandoned READ goes is free at once.
     AbandonedLandingIsFree,
     /// A member does not report before all holds of what a home lost are over.
@@ -116,6 +122,9 @@ impl Mutant {
         Mutant::ThreadsShareHold,
         Mutant::CancelIgnored,
         Mutant::CancelKeepsTurn,
+        Mutant::CancelForgets,
+        Mutant::CancelTakesStarted,
+        Mutant::CancelTakesAny,
         Mutant::AbandonedLandingIsFree,
         Mutant::ReportAfterForgotten,
     ];

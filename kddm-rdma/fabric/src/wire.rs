@@ -38,6 +38,7 @@
 //! 25    REPORTED    member → member           0 established | 1..4 zero | 4..8 settled
 //! 26    REBUILT     home → holder             0 keep
 //! 27    OPENED      home → member
+//! 28    CANCEL      requester → home          0..4 rid
 //!
 //! location (12): 0 node | 1..4 zero | 4..8 slot | 8..12 generation; twelve zeros where there is none
 //! acks, homes, gone (32): a bit a node, lowest first; bits 0 and 255 are zero
@@ -96,6 +97,7 @@ pub enum Kind {
     Reported = 25,
     Rebuilt = 26,
     Opened = 27,
+    Cancel = 28,
 }
 
 #[cfg(test)]

@@ -133,3 +133,36 @@ fn a_grab_of_an_exclusive_object_costs_5_and_a_read() {
     assert_eq!(run(&mut world, 2, GRAB), (5, 1));
     assert_eq!(run(&mut world, 2, GRAB), (0, 0), "a hit");
 }
+
+/// Node 1 holds, node 2 is to be handed the object, node 3 stands in line.
+fn contended() -> World {
+    let mut world = World::new(Options { cancels: true, ..options() });
+    for id in [1, 2, 3] {
+        let key = world.keys()[0];
+        apply(&mut world, Action::Start(node(id), 0, key, GRAB));
+        settle(&mut world);
+    }
+    world
+}
+
+#[test]
+fn who_leaves_the_line_costs_two_messages_and_no_hand_over() {
+    let mut world = contended();
+    apply(&mut world, Action::Cancel(node(3), 0));
+    assert_eq!(settle(&mut world), (2, 0), "CANCEL and NACK");
+    apply(&mut world, Action::Put(node(1), 0));
+    assert_eq!(settle(&mut world), (3, 1), "HAND, DONE and FETCHED");
+    apply(&mut world, Action::Put(node(2), 0));
+    assert_eq!(settle(&mut world), (0, 0), "nobody waits");
+}
+
+#[test]
+fn who_is_named_a_successor_takes_the_object_and_serves_its_own() {
+    let mut world = contended();
+    apply(&mut world, Action::Cancel(node(2), 0));
+    assert_eq!(settle(&mut world), (1, 0), "CANCEL, which comes too late");
+    apply(&mut world, Action::Put(node(1), 0));
+    assert_eq!(settle(&mut world), (3 + 4, 2), "to node 2, and RECALL, HAND, DONE and FETCHED to node 3");
+    apply(&mut world, Action::Put(node(3), 0));
+    assert_eq!(settle(&mut world), (0, 0));
+}

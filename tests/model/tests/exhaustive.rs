@@ -234,7 +234,7 @@ fn tries_and_removes() {
 
 #[test]
 fn cancelled_operations() {
-    explore(Options { cancels: true, ..Options::default() }, 18_683);
+    explore(Options { cancels: true, ..Options::default() }, 28_224);
 }
 
 #[test]
@@ -339,28 +339,28 @@ fn crossed_ranges_are_caught() {
 
 #[test]
 fn a_program_dies() {
-    explore(Options { deaths: 1, ..Options::default() }, 17_033);
+    explore(Options { deaths: 1, ..Options::default() }, 19_570);
 }
 
 #[test]
 fn a_program_dies_beside_another() {
-    explore(Options { operations: 1, threads: 2, deaths: 1, ..Options::default() }, 67_514);
+    explore(Options { operations: 1, threads: 2, deaths: 1, ..Options::default() }, 77_277);
 }
 
 #[test]
 fn a_program_dies_on_one_of_three_nodes() {
-    explore(Options { deaths: 1, ..three_nodes() }, 20_891);
+    explore(Options { deaths: 1, ..three_nodes() }, 25_665);
 }
 
 #[test]
 fn a_program_dies_with_a_range() {
-    explore(Options { operations: 1, deaths: 1, wants: RANGES.to_vec(), ..two_objects() }, 6_728);
+    explore(Options { operations: 1, deaths: 1, wants: RANGES.to_vec(), ..two_objects() }, 7_269);
 }
 
 #[test]
 fn a_program_dies_between_the_steps_of_the_word() {
     let options = Options { operations: 1, threads: 2, ..Options::default() };
-    explore(Options { word_steps: true, deaths: 1, ..options }, 315_343);
+    explore(Options { word_steps: true, deaths: 1, ..options }, 353_497);
 }
 
 #[test]

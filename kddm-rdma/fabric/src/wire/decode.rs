@@ -108,6 +108,7 @@ fn decode_body(bytes: Bytes<'_>) -> Result<Body, WireError> {
             Body::Retrying { rid, seq }
         }
         Kind::Finished => Body::Finished { rid: Rid(bytes.exactly::<U32>()?.get()) },
+        Kind::Cancel => Body::Cancel { rid: Rid(bytes.exactly::<U32>()?.get()) },
         Kind::Refused => Body::Refused { seq: seq(bytes)? },
         Kind::Fetched => Body::Fetched { seq: seq(bytes)? },
         Kind::Drained => Body::Drained { seq: seq(bytes)? },
@@ -166,6 +167,7 @@ impl Kind {
             25 => Kind::Reported,
             26 => Kind::Rebuilt,
             27 => Kind::Opened,
+            28 => Kind::Cancel,
             _ => return Err(WireError::Kind(number)),
         })
     }

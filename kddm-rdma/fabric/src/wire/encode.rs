@@ -60,6 +60,7 @@ fn kind(body: &Body) -> Kind {
         Body::Reported { .. } => Kind::Reported,
         Body::Rebuilt { .. } => Kind::Rebuilt,
         Body::Opened => Kind::Opened,
+        Body::Cancel { .. } => Kind::Cancel,
     }
 }
 
@@ -143,7 +144,7 @@ fn encode_body(body: &Body, out: &mut Vec<u8>) {
         Body::Retry { rid, seq } | Body::Retrying { rid, seq } => {
             put(out, &body::RidSeq { rid: rid.0.into(), seq: seq.0.into() });
         }
-        Body::Finished { rid } => put(out, &U32::new(rid.0)),
+        Body::Finished { rid } | Body::Cancel { rid } => put(out, &U32::new(rid.0)),
         Body::Refused { seq }
         | Body::Fetched { seq }
         | Body::Drained { seq }

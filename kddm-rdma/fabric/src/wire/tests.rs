@@ -83,6 +83,7 @@ fn body() -> impl Strategy<Value = Body> {
         ),
         (rid(), nack()).prop_map(|(rid, why)| Body::Nack { rid, why }),
         rid().prop_map(|rid| Body::Finished { rid }),
+        rid().prop_map(|rid| Body::Cancel { rid }),
         (seq(), node(), any::<u64>(), rid(), any::<bool>()).prop_map(
             |(seq, requester, life, after, keep)| Body::Invalidate {
                 seq,

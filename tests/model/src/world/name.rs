@@ -61,6 +61,7 @@ pub(super) fn name(input: &Input) -> &'static str {
             Body::Reported { .. } => "REPORTED",
             Body::Rebuilt { .. } => "REBUILT",
             Body::Opened => "OPENED",
+            Body::Cancel { .. } => "CANCEL",
         },
     }
 }
