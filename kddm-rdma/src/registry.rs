@@ -18,8 +18,9 @@ mod entry;
 mod id;
 mod list;
 
-use crate::{Exclusive, Node, OpError, Options, SetFamily, Shared};
+use crate::{Exclusive, Node, OpError, Options, SetFamily, Shared, waiting::Operate};
 use entry::{Entry, MAX_NAME, hash};
+use kddm_coherence::Asked;
 use kddm_object::{FirstTouch, Home, NodeId, ObjectKey, SetId, SetPolicy};
 
 /// To whom a set belongs, and who may do what with it, as of a file. The registry keeps it; who lets programs in asks it.
@@ -145,16 +146,21 @@ impl Node {
         Ok(self.find(name).await?.entry.ok_or(RegistryError::Unknown)?.1)
     }
 
-    /// Takes the name away from its set. Its objects stay until they are removed: whoever knows the id can use them, and no
-    /// other set gets that id.
+    /// Ends the set of that name, whoever uses it. From the end of this operation on, nobody gets a hold of its objects, anywhere
+    /// ([`OpError::Destroyed`]); those who wait for one are told so at once; holds last until they are put, and the memory of each
+    /// object is free when its last one is. No other set gets that id.
+    ///
+    /// If it fails, some nodes may know of it already and others may not: it may be repeated.
     ///
     /// # Errors
     /// See [`RegistryError`].
     pub async fn destroy_set(&self, name: &str) -> Result<(), RegistryError> {
         check(name)?;
         let _counter = self.grab(COUNTER).await?;
-        let (key, _) = self.find(name).await?.entry.ok_or(RegistryError::Unknown)?;
-        Entry::Destroyed.write(&mut self.grab(key).await?);
+        let (key, info) = self.find(name).await?.entry.ok_or(RegistryError::Unknown)?;
+        let mut place = self.grab(key).await?;
+        Operate::new(self.inner(), ObjectKey::new(info.id, 0), Asked::Destroy).await?;
+        Entry::Destroyed.write(&mut place);
         Ok(self.mark_used(key, false).await?)
     }
 

@@ -1,10 +1,10 @@
-//! The other forms of the operations: timed ones.
+//! The other forms of the operations: timed ones; the end of whole sets.
 
 mod cluster;
 
 use cluster::{Cluster, page};
 use futures_lite::future::{block_on, or, poll_once};
-use kddm_rdma::{Host, OpError, Options};
+use kddm_rdma::{Host, Node, ObjectKey, OpError, Options, Owner, RegistryError, SetId, SetPolicy};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -73,4 +73,77 @@ fn who_left_the_line_is_not_handed_the_object() {
         drop(two.grab(key).await.unwrap());
         assert_eq!(two.status().counts.misses, misses, "it went on to a node that did not wait any more");
     });
+}
+
+const OWNER: Owner = Owner { uid: 0, gid: 0, mode: 0o600 };
+
+fn slots_in_use(node: &Node) -> usize {
+    node.status().memory.classes.iter().map(|class| class.slots - class.free).sum()
+}
+
+async fn create(node: &Node, name: &str, size: u32) -> SetId {
+    node.create_set(name, SetPolicy::volatile(size), OWNER).await.unwrap()
+}
+
+#[test]
+fn a_destroyed_set_ends_for_all_and_gives_its_memory_back() {
+    let cluster = Cluster::new(3);
+    let [one, two, three] = &cluster.nodes[..] else { unreachable!() };
+    within(&cluster, 20, async {
+        let set = create(one, "short", 4096).await;
+        let key = |object| ObjectKey::new(set, object);
+        for object in 0..200 {
+            two.grab(key(object)).await.unwrap().fill(1);
+            drop(three.get(key(object)).await.unwrap());
+        }
+        let held = two.grab(key(7)).await.unwrap();
+        let mut waits = pin!(three.grab(key(7)));
+        let mut waits_there = pin!(two.get(key(7)));
+        assert!(poll_once(&mut waits).await.is_none() && poll_once(&mut waits_there).await.is_none());
+        one.destroy_set("short").await.unwrap();
+        assert_eq!(waits.await.map(drop), Err(OpError::Destroyed(set)), "who waits elsewhere");
+        assert_eq!(waits_there.await.map(drop), Err(OpError::Destroyed(set)), "who waits where it is held");
+        for node in &cluster.nodes {
+            assert_eq!(node.get(key(3)).await.map(drop), Err(OpError::Destroyed(set)));
+            assert_eq!(node.grab(key(1000)).await.map(drop), Err(OpError::Destroyed(set)));
+            assert_eq!(
+                node.try_get(key(4), Options::default()).await.map(drop),
+                Err(OpError::Destroyed(set))
+            );
+            assert_eq!(node.open_set("short").await, Err(RegistryError::Unknown));
+        }
+        assert_eq!(&*held, &[1; 4096], "a hold lasts");
+        drop(held);
+        rest(&cluster);
+        for object in 0..200 {
+            for node in &cluster.nodes {
+                let dump = node.dump(key(object));
+                assert_eq!((dump.word, &*dump.state), (None, "nothing known"), "{object} on {}", node.me());
+            }
+        }
+        let again = create(three, "short", 4096).await;
+        assert_ne!(again, set);
+        assert_eq!(&*two.get(ObjectKey::new(again, 7)).await.unwrap(), &[0; 4096]);
+    });
+}
+
+#[test]
+fn memory_does_not_grow_with_the_sets_that_were() {
+    let cluster = Cluster::new(2);
+    let (one, two) = (&cluster.nodes[0], &cluster.nodes[1]);
+    let round = |number: u32| {
+        within(&cluster, 20, async {
+            let set = create(if number.is_multiple_of(2) { one } else { two }, "again", 4096).await;
+            for object in 0..40 {
+                two.grab(ObjectKey::new(set, object)).await.unwrap().fill(3);
+            }
+            one.destroy_set("again").await.unwrap();
+        });
+        rest(&cluster);
+        (slots_in_use(one), slots_in_use(two))
+    };
+    let first = round(0);
+    for number in 1..50 {
+        assert_eq!(round(number), first, "round {number}");
+    }
 }

@@ -474,7 +474,9 @@ impl Core {
     fn publish_revoke<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) -> bool {
         let Some(copy) = self.copies.get(&key) else { return false };
         let Some(slot) = copy.slot else { return false };
-        let wanted = (copy.parked.is_some() || !copy.waiters.is_empty()) && !self.planted(Mutant::NoRevoke);
+        let over = self.ends.is_over(key.set) && !self.planted(Mutant::DestroyedIsHit);
+        let asked_for = copy.parked.is_some() || !copy.waiters.is_empty();
+        let wanted = (asked_for || over) && !self.planted(Mutant::NoRevoke);
         let (old, _) = swap(cx.store, slot, |word| Some(word.with_revoke(wanted)));
         let blocked = copy.request.is_none() || copy.parked.as_ref().is_some_and(|parked| !parked.wait);
         wanted && !old.revoke() && !old.held() && blocked && !self.starved.contains(&key)

@@ -33,6 +33,8 @@ pub enum Asked {
     Sync,
     /// The local copy away, unless it is the last.
     Flush,
+    /// The end of the object's set, with all that is in it: from the end of this operation on nobody gets a hold.
+    Destroy,
 }
 
 /// A local operation on one object.

@@ -237,6 +237,32 @@ fn cancelled_operations() {
     explore(Options { cancels: true, ..Options::default() }, 28_224);
 }
 
+/// Sets that end while others use them.
+fn destroys() -> Options {
+    Options { wants: vec![GET, GRAB, Want::Destroy], ..Options::default() }
+}
+
+#[test]
+fn a_set_is_destroyed() {
+    explore(destroys(), 7_923);
+}
+
+#[test]
+fn a_set_is_destroyed_beside_two_threads_each() {
+    explore(Options { operations: 1, threads: 2, wants: vec![GRAB, Want::Destroy], ..Options::default() }, 15_953);
+}
+
+#[test]
+fn a_set_is_destroyed_by_one_of_three_nodes() {
+    explore(Options { wants: vec![GET, GRAB, Want::Destroy], ..three_nodes() }, 33_790);
+}
+
+#[test]
+fn a_set_is_destroyed_while_a_node_joins() {
+    let wants = vec![GRAB, Want::Destroy];
+    explore(Options { outsiders: 1, operations: 1, wants, ..views() }, 3_573);
+}
+
 #[test]
 fn prefetch_and_manual_first_touch() {
     explore(Options { wants: vec![GET, Want::Manual, Want::Prefetch], ..Options::default() }, 5_680);

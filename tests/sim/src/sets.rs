@@ -54,6 +54,11 @@ pub fn is_stored(set: SetId) -> bool {
     matches!(set.kind(), STORED | STORED_AT_ONCE)
 }
 
+/// Whether it was created by name, so that it may be destroyed.
+pub fn is_named(set: SetId) -> bool {
+    set.kind() == 255
+}
+
 /// Whether the home of a set's objects moves when the members change.
 pub fn is_moving(set: SetId) -> bool {
     // Sets by name are spread by hash; the registry has a place of its own.

@@ -12,6 +12,7 @@ pub(super) fn name(input: &Input) -> &'static str {
             Asked::Remove => "remove",
             Asked::Sync => "sync",
             Asked::Flush => "flush",
+            Asked::Destroy => "destroy",
         },
         Input::Cancel(..) => "cancel",
         Input::Released(_) => "put",
@@ -62,6 +63,7 @@ pub(super) fn name(input: &Input) -> &'static str {
             Body::Rebuilt { .. } => "REBUILT",
             Body::Opened => "OPENED",
             Body::Cancel { .. } => "CANCEL",
+            Body::Destroy { .. } => "DESTROY",
         },
     }
 }

@@ -94,7 +94,7 @@ fn hold_of(want: Want) -> Option<Hold> {
     match want {
         Want::Hold(hold) | Want::Try(hold) | Want::Existing(hold) | Want::Range(hold) => Some(hold),
         Want::Manual => Some(Hold::Exclusive),
-        Want::Prefetch | Want::Remove | Want::Sync | Want::Flush => None,
+        Want::Prefetch | Want::Remove | Want::Sync | Want::Flush | Want::Destroy => None,
     }
 }
 
@@ -109,6 +109,7 @@ fn asked(want: Want) -> Asked {
         Want::Remove => Asked::Remove,
         Want::Sync => Asked::Sync,
         Want::Flush => Asked::Flush,
+        Want::Destroy => Asked::Destroy,
     }
 }
 
@@ -123,7 +124,7 @@ impl World {
                     for &key in &keys {
                         // Manual first touch vouches that the device has nothing, which nobody here can.
                         let may = |want: &&Want| match want {
-                            Want::Manual => !is_durable(key),
+                            Want::Manual | Want::Destroy => !is_durable(key),
                             Want::Range(_) => key == keys[0],
                             _ => true,
                         };
@@ -200,6 +201,10 @@ impl World {
                 self.thread(id, place).doing = Doing::Hitting { key, want, slot, word };
                 return if self.options.word_steps { Ok(()) } else { self.go(id, place, taken) };
             }
+        }
+        if want == Want::Destroy {
+            let forgotten = !self.is_over(key.set);
+            self.truth.destroy_begins(key.set, forgotten);
         }
         let before = match want {
             Want::Remove => self.truth.remove_begins(key),
@@ -349,6 +354,7 @@ impl World {
         match (want, result) {
             // It may still be done, at any time: as if it never ended.
             (Want::Remove, Err(OpError::Expelled | OpError::PeerLost(_) | OpError::NoHome(_))) => {}
+            (Want::Destroy, Ok(_)) => self.truth.destroy_ends(key.set),
             (Want::Remove, _) => self.truth.remove_ends(key, before, result.is_ok()),
             (Want::Sync, Ok(_)) if is_durable(key) => {
                 self.truth.sync_ends(key, before, self.devices.get(&key).copied().unwrap_or(0))?;
@@ -389,6 +395,9 @@ impl World {
         want: Want,
         (hold, slot): (Hold, SlotId),
     ) -> Result<Doing, Violation> {
+        if self.is_over(key.set) {
+            return Err(Violation(format!("node {id} holds {key:?}, whose set was destroyed")));
+        }
         let memory = &self.life(id).memory;
         let seen = [memory.peek(slot, 0), memory.peek(slot, 1)];
         // A copy that is to be forgotten is not what remains.
