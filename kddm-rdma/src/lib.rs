@@ -43,7 +43,8 @@ pub use kddm_coherence::{Loss, Member, OpError, View};
 pub use kddm_fabric::{Counters, PeerState, Transport};
 pub use kddm_memory::{Arena, ArenaConfig, Exclusive, Shared, Usage};
 pub use kddm_object::{
-    Durability, FirstTouch, Home, Incarnation, Mode, NodeId, ObjectKey, SetId, SetPolicy, ViewId,
+    Durability, FirstTouch, Home, HomeFunction, Incarnation, Mode, NodeId, ObjectKey, SetId, SetPolicy,
+    ViewId,
 };
 pub use linker::{Inserted, IoLinker, Keep};
 pub use membership::{Membership, Standing};

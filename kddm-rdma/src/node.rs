@@ -75,7 +75,8 @@ impl Node {
         let (Some(&registrar), true) = (members.first(), members.contains(&config.me)) else {
             return Err(NodeError::NotAMember(config.me));
         };
-        let own: [Arc<dyn SetFamily>; 2] = [Arc::new(Registry::at(registrar)), Arc::new(Registered)];
+        let own: [Arc<dyn SetFamily>; 2] =
+            [Arc::new(Registry::at(registrar)), Arc::new(Registered::among(&families))];
         let families = Families::new(own.into_iter().chain(families)).map_err(NodeError::KindTaken)?;
         arena.begin_life(config.incarnation);
         let core = Core::new(Config {

@@ -1,11 +1,15 @@
-//! The other forms of the operations: timed ones; the end of whole sets.
+//! The other forms of the operations: timed ones; the end of whole sets; homes that a function says.
 
 mod cluster;
 
-use cluster::{Cluster, page};
+use cluster::{Cluster, Setup, page};
 use futures_lite::future::{block_on, or, poll_once};
-use kddm_rdma::{Host, Node, ObjectKey, OpError, Options, Owner, RegistryError, SetId, SetPolicy};
+use kddm_rdma::{
+    Home, HomeFunction, Host, Node, NodeId, ObjectKey, OpError, Options, Owner, RegistryError, SetFamily,
+    SetId, SetPolicy,
+};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Fails the test instead of hanging it.
@@ -124,6 +128,52 @@ fn a_destroyed_set_ends_for_all_and_gives_its_memory_back() {
         let again = create(three, "short", 4096).await;
         assert_ne!(again, set);
         assert_eq!(&*two.get(ObjectKey::new(again, 7)).await.unwrap(), &[0; 4096]);
+    });
+}
+
+/// Offers a function that says where objects are, and no sets.
+struct Homes;
+
+fn second_or_third(key: ObjectKey, _: &[NodeId]) -> Option<NodeId> {
+    NodeId::new(2 + (key.object % 2) as u8).ok()
+}
+
+const FUNCTIONS: [HomeFunction; 1] = [HomeFunction { number: 9, home: second_or_third }];
+
+impl SetFamily for Homes {
+    fn kind(&self) -> u8 {
+        99
+    }
+    fn name(&self) -> &str {
+        "homes"
+    }
+    fn policy(&self, _: SetId) -> Option<SetPolicy> {
+        None
+    }
+    fn home_functions(&self) -> &[HomeFunction] {
+        &FUNCTIONS
+    }
+}
+
+#[test]
+fn a_function_says_where_the_objects_of_a_set_have_their_home() {
+    let cluster = Setup { families: vec![Arc::new(Homes)], ..Setup::nodes(3) }.start();
+    let [one, two, three] = &cluster.nodes[..] else { unreachable!() };
+    within(&cluster, 20, async {
+        let policy = SetPolicy { home: Home::Custom(FUNCTIONS[0]), ..SetPolicy::volatile(64) };
+        let set = one.create_set("spread", policy, OWNER).await.unwrap();
+        assert_eq!(three.open_set("spread").await.unwrap().policy, policy);
+        for object in 0..10 {
+            let key = ObjectKey::new(set, object);
+            one.grab(key).await.unwrap().fill(1);
+            rest(&cluster);
+            let home = [two, three][object as usize % 2];
+            assert_eq!(one.dump(key).home, Some(home.me()));
+            assert_eq!(home.dump(key).state, "entry exclusive, owner 1");
+        }
+        let unknown = HomeFunction { number: 8, home: second_or_third };
+        let policy = SetPolicy { home: Home::Custom(unknown), ..policy };
+        assert_eq!(one.create_set("unknown", policy, OWNER).await, Err(RegistryError::Policy));
     });
 }
 

@@ -249,7 +249,10 @@ fn a_set_is_destroyed() {
 
 #[test]
 fn a_set_is_destroyed_beside_two_threads_each() {
-    explore(Options { operations: 1, threads: 2, wants: vec![GRAB, Want::Destroy], ..Options::default() }, 15_953);
+    explore(
+        Options { operations: 1, threads: 2, wants: vec![GRAB, Want::Destroy], ..Options::default() },
+        15_953,
+    );
 }
 
 #[test]
