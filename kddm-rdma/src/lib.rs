@@ -23,6 +23,7 @@ mod family;
 pub mod host;
 mod inner;
 mod linker;
+mod many;
 mod membership;
 mod node;
 mod operations;

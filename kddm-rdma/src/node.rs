@@ -11,7 +11,7 @@ use crate::{
 };
 use kddm_coherence::{Asked, Config, Core, Input, Loss};
 use kddm_memory::{Arena, Exclusive, Miss, Shared};
-use kddm_object::{Hold, Incarnation, NodeId, ObjectKey};
+use kddm_object::{FirstTouch, Hold, Incarnation, NodeId, ObjectKey, Refused};
 use std::{sync::Arc, time::Duration};
 
 /// What a node is told at birth.
@@ -165,11 +165,20 @@ impl Node {
     /// Begins to bring copies here, all of them in flight together, so that gets hit later. Nothing is held, and what
     /// cannot be had is silently left.
     pub fn prefetch(&self, keys: impl IntoIterator<Item = ObjectKey>) {
+        self.bring::<Shared>(keys, FirstTouch::Refuse);
+    }
+
+    /// The same for holds of that kind.
+    pub(crate) fn bring<G: Guard>(&self, keys: impl IntoIterator<Item = ObjectKey>, first_touch: FirstTouch) {
         let node = &self.inner;
+        let hits = |key| {
+            let word = node.arena.lookup(key).map(|slot| node.arena.load(slot));
+            word.is_some_and(|word| word.grant(G::HOLD) != Err(Refused::Mode))
+        };
         node.enter(|engine| {
             for key in keys {
-                if node.arena.lookup(key).is_none() {
-                    engine.begin_detached(node, key, Asked::Prefetch);
+                if !hits(key) {
+                    engine.begin_detached(node, key, Asked::Prefetch { hold: G::HOLD, first_touch });
                 }
             }
         });

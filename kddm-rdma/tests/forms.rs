@@ -1,12 +1,12 @@
-//! The other forms of the operations: timed ones; the end of whole sets; homes that a function says.
+//! The other forms of the operations: timed ones; the end of whole sets; homes that a function says; many objects at once.
 
 mod cluster;
 
-use cluster::{Cluster, Setup, page};
+use cluster::{Cluster, Setup, page, small};
 use futures_lite::future::{block_on, or, poll_once};
 use kddm_rdma::{
-    Home, HomeFunction, Host, Node, NodeId, ObjectKey, OpError, Options, Owner, RegistryError, SetFamily,
-    SetId, SetPolicy,
+    Home, HomeFunction, Host, Mode, Node, NodeId, ObjectKey, OpError, Options, Owner, RegistryError,
+    SetFamily, SetId, SetPolicy,
 };
 use std::pin::pin;
 use std::sync::Arc;
@@ -196,4 +196,60 @@ fn memory_does_not_grow_with_the_sets_that_were() {
     for number in 1..50 {
         assert_eq!(round(number), first, "round {number}");
     }
+}
+
+#[test]
+fn a_range_is_asked_for_together_and_held_in_order() {
+    let cluster = Cluster::new(3);
+    let [one, two, three] = &cluster.nodes[..] else { unreachable!() };
+    // Several homes: each has 64 neighbours.
+    let keys = || (0..200).rev().map(page);
+    within(&cluster, 30, async {
+        let held = one.grab(page(0)).await.unwrap();
+        let mut range = pin!(two.grab_all(keys(), Options::default()));
+        assert!(poll_once(&mut range).await.is_none());
+        let has = |object| two.dump(page(object)).word.is_some_and(|word| word.mode() == Mode::Exclusive);
+        while !(1..200).all(has) {
+            std::thread::yield_now();
+        }
+        // Mere copies: whoever asks gets them.
+        three.grab(page(150)).await.unwrap().fill(3);
+        one.grab(page(151)).await.unwrap().fill(1);
+        drop(held);
+        let all = range.await.unwrap();
+        assert!(all.iter().map(|held| held.key()).eq((0..200).map(page)));
+        assert_eq!((all[150][0], all[151][0], all[152][0]), (3, 1, 0));
+        drop(all);
+        let shared = one.get_range(page(0).set, 100..180, Options::default()).await.unwrap();
+        assert_eq!((shared.len(), shared[50][0], shared[51][0]), (80, 3, 1));
+        let other = three.get_range(page(0).set, 140..160, Options::default()).await.unwrap();
+        assert_eq!(other[10][0], 3);
+    });
+}
+
+#[test]
+fn crossed_ranges_do_not_wait_for_each_other() {
+    const ROUNDS: u32 = 60;
+    let cluster = Cluster::new(3);
+    within(&cluster, 60, async {
+        let count = async |node: Node, step: u32| {
+            for round in 0..ROUNDS {
+                // The same objects in orders of their own.
+                let keys = (0..8).map(|place| small((place * step + round) % 8 * 64));
+                for mut held in node.grab_all(keys, Options::default()).await.unwrap() {
+                    held[0] += 1;
+                }
+            }
+        };
+        let threads = [1, 3, 5].map(|step| {
+            let node = cluster.nodes[step as usize / 2].clone();
+            std::thread::spawn(move || block_on(count(node, step)))
+        });
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        for held in
+            cluster.nodes[0].get_all((0..8).map(|at| small(at * 64)), Options::default()).await.unwrap()
+        {
+            assert_eq!(u32::from(held[0]), 3 * ROUNDS);
+        }
+    });
 }

@@ -277,20 +277,15 @@ impl Core {
             Asked::Hold { hold, first_touch, try_only, reserve } => {
                 Waiter { purpose: Purpose::Hold(op), hold, first_touch, try_only, reserve }
             }
-            _ => {
-                let known = self.copies.get(&key);
-                if known.is_some_and(|copy| !copy.is_quiet() || copy.mode(cx.store) != Mode::None) {
+            Asked::Prefetch { hold, first_touch } => {
+                let enough = |copy: &LocalCopy| !copy.is_quiet() || copy.mode(cx.store) >= mode_of(hold);
+                if self.copies.get(&key).is_some_and(enough) {
                     cx.effects.push(Effect::Complete(op, Ok(None)));
                     return;
                 }
-                Waiter {
-                    purpose: Purpose::Prefetch(op),
-                    hold: Hold::Shared,
-                    first_touch: FirstTouch::Refuse,
-                    try_only: false,
-                    reserve: false,
-                }
+                Waiter { purpose: Purpose::Prefetch(op), hold, first_touch, try_only: false, reserve: false }
             }
+            Asked::Remove | Asked::Sync | Asked::Flush | Asked::Destroy => return,
         };
         self.wait(key, waiter, cx);
     }
@@ -483,6 +478,14 @@ impl Core {
     }
 }
 
+/// The mode that a hold needs.
+const fn mode_of(hold: Hold) -> Mode {
+    match hold {
+        Hold::Shared => Mode::Shared,
+        Hold::Exclusive => Mode::Exclusive,
+    }
+}
+
 pub(crate) fn take_first(copy: &mut LocalCopy) -> Waiter {
     copy.turn = copy.turn.saturating_sub(1);
     copy.waiters.remove(0)
@@ -497,7 +500,7 @@ fn serve_first<S: Store>(
     let waiter = copy.waiters[0];
     let Some(slot) = copy.slot else { return Served::Weak };
     if let Purpose::Prefetch(_) | Purpose::Take(_) = waiter.purpose {
-        if copy.mode(cx.store) == Mode::None {
+        if copy.mode(cx.store) < mode_of(waiter.hold) {
             return Served::Weak;
         }
         take_first(copy);

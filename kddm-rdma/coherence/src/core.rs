@@ -298,7 +298,7 @@ impl Core {
         let Operation { op, key, asked } = operation;
         let refused = if self.views.is_expelled() {
             Some(OpError::Expelled)
-        } else if self.ends.is_over(key.set) && matches!(asked, Asked::Hold { .. } | Asked::Prefetch) {
+        } else if self.ends.is_over(key.set) && matches!(asked, Asked::Hold { .. } | Asked::Prefetch { .. }) {
             Some(OpError::Destroyed(key.set))
         } else {
             cx.store.policy(key.set).is_none().then_some(OpError::NoSet(key.set))
@@ -308,7 +308,7 @@ impl Core {
             return;
         }
         match asked {
-            Asked::Hold { .. } | Asked::Prefetch => self.begin_hold(op, key, asked, cx),
+            Asked::Hold { .. } | Asked::Prefetch { .. } => self.begin_hold(op, key, asked, cx),
             Asked::Remove => self.begin_call(Some(op), key, RequestKind::Remove, cx),
             Asked::Sync => self.begin_call(Some(op), key, RequestKind::Sync, cx),
             Asked::Flush => self.evict(key, Some(op), cx),

@@ -25,8 +25,13 @@ pub enum Asked {
         /// The caller frees memory by what it does: it may use the reserve.
         reserve: bool,
     },
-    /// A copy without a hold, so that a later get hits.
-    Prefetch,
+    /// A copy without a hold, so that a later hold of that kind hits. It is given up as soon as anybody asks for it.
+    Prefetch {
+        /// What the later hold is to be.
+        hold: Hold,
+        /// What to do with an untouched object.
+        first_touch: FirstTouch,
+    },
     /// The end of the object.
     Remove,
     /// Everything put so far on the device.

@@ -12,6 +12,7 @@ pub(crate) fn failed(key: ObjectKey, error: OpError) -> Errno {
     match error {
         OpError::Absent => Errno::ESTALE,
         OpError::WouldBlock => Errno::EAGAIN,
+        OpError::TimedOut => Errno::ETIMEDOUT,
         OpError::NoMemory => Errno::ENOMEM,
         OpError::Device(code) => match Errno::from_raw(code) {
             Errno::UnknownErrno | Errno::EIO => {
@@ -20,7 +21,12 @@ pub(crate) fn failed(key: ObjectKey, error: OpError) -> Errno {
             }
             errno => errno,
         },
-        OpError::NoSet(_) | OpError::NoHome(_) | OpError::PeerLost(_) | OpError::Expelled | OpError::Lost => {
+        OpError::NoSet(_)
+        | OpError::Destroyed(_)
+        | OpError::NoHome(_)
+        | OpError::PeerLost(_)
+        | OpError::Expelled
+        | OpError::Lost => {
             tracing::warn!(%key, "{error}");
             Errno::EIO
         }

@@ -334,29 +334,29 @@ fn three_nodes_with_tries() {
 
 #[test]
 fn ranges() {
-    explore(Options { wants: RANGES.to_vec(), ..two_objects() }, 48_481);
+    explore(Options { wants: RANGES.to_vec(), ..two_objects() }, 134_790);
 }
 
 #[test]
 fn ranges_of_two_threads_each() {
     let wants = vec![Want::Range(Hold::Exclusive)];
-    explore(Options { operations: 1, threads: 2, wants, ..two_objects() }, 79_944);
+    explore(Options { operations: 1, threads: 2, wants, ..two_objects() }, 122_308);
 }
 
 #[test]
 fn ranges_beside_single_grabs() {
-    explore(Options { wants: vec![Want::Range(Hold::Exclusive), GRAB], ..two_objects() }, 124_239);
+    explore(Options { wants: vec![Want::Range(Hold::Exclusive), GRAB], ..two_objects() }, 214_389);
 }
 
 #[test]
 fn ranges_and_remove() {
-    explore(Options { wants: vec![Want::Range(Hold::Exclusive), Want::Remove], ..two_objects() }, 54_868);
+    explore(Options { wants: vec![Want::Range(Hold::Exclusive), Want::Remove], ..two_objects() }, 105_461);
 }
 
 #[test]
 fn ranges_of_three_nodes() {
     let wants = vec![Want::Range(Hold::Exclusive)];
-    explore(Options { nodes: 3, operations: 1, wants, ..two_objects() }, 189_548);
+    explore(Options { nodes: 3, operations: 1, wants, ..two_objects() }, 127_274);
 }
 
 #[test]
@@ -383,7 +383,7 @@ fn a_program_dies_on_one_of_three_nodes() {
 
 #[test]
 fn a_program_dies_with_a_range() {
-    explore(Options { operations: 1, deaths: 1, wants: RANGES.to_vec(), ..two_objects() }, 7_269);
+    explore(Options { operations: 1, deaths: 1, wants: RANGES.to_vec(), ..two_objects() }, 14_108);
 }
 
 #[test]
@@ -446,7 +446,7 @@ fn one_of_three_members_is_lost_and_two_grab() {
 #[test]
 fn a_home_returns_while_a_range_holds_its_object() {
     let (objects, wants) = (vec![(2, true), (0, false)], vec![Want::Range(Hold::Exclusive)]);
-    explore(Options { kills: 1, idle: 1, operations: 1, objects, wants, ..views() }, 56_104);
+    explore(Options { kills: 1, idle: 1, operations: 1, objects, wants, ..views() }, 97_168);
 }
 
 #[test]

@@ -8,7 +8,7 @@ pub(super) fn name(input: &Input) -> &'static str {
         Input::Begin(operation) => match operation.asked {
             Asked::Hold { hold: Hold::Shared, .. } => "get",
             Asked::Hold { hold: Hold::Exclusive, .. } => "grab",
-            Asked::Prefetch => "prefetch",
+            Asked::Prefetch { .. } => "prefetch",
             Asked::Remove => "remove",
             Asked::Sync => "sync",
             Asked::Flush => "flush",

@@ -105,7 +105,7 @@ fn asked(want: Want) -> Asked {
         Want::Try(it) => hold(it, FirstTouch::Make, true),
         Want::Existing(it) => hold(it, FirstTouch::Refuse, false),
         Want::Manual => hold(Hold::Exclusive, FirstTouch::Manual, false),
-        Want::Prefetch => Asked::Prefetch,
+        Want::Prefetch => Asked::Prefetch { hold: Hold::Shared, first_touch: FirstTouch::Refuse },
         Want::Remove => Asked::Remove,
         Want::Sync => Asked::Sync,
         Want::Flush => Asked::Flush,
@@ -170,14 +170,19 @@ impl World {
         taken: &mut Transitions,
     ) -> Result<(), Violation> {
         let crossed = self.options.unsound == Some(Unsound::CrossedRanges);
+        let hold = hold_of(want).unwrap_or(Hold::Shared);
         let keys = self.keys();
         if crossed {
             self.thread(id, place).doing = Doing::Waiting { key: keys[0], want, before: 0 };
         }
         for (object, &key) in keys.iter().enumerate() {
             let OpId(op) = name(place, object);
-            let (op, asked) = if crossed { (op, asked(want)) } else { (op | DETACHED, Asked::Prefetch) };
-            if crossed || self.life(id).memory.lookup(key).is_none() {
+            let copy = || Asked::Prefetch { hold, first_touch: FirstTouch::Make };
+            let (op, asked) = if crossed { (op, asked(want)) } else { (op | DETACHED, copy()) };
+            let memory = &self.life(id).memory;
+            let word = memory.lookup(key).map(|slot| memory.load(slot));
+            let hits = word.is_some_and(|word| word.grant(hold) != Err(Refused::Mode));
+            if crossed || !hits {
                 self.step(id, Input::Begin(Operation { op: OpId(op), key, asked }), taken)?;
             }
         }
