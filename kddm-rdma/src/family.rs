@@ -24,6 +24,11 @@ pub trait SetFamily: Send + Sync {
         None
     }
 
+    /// So many objects of that set are brought ahead of who gets them in ascending order, at most; 0 for none.
+    fn read_ahead(&self, _set: SetId) -> u32 {
+        0
+    }
+
     /// Functions that sets by name may have as their [`Home::Custom`]. Two with one number are a mistake: the first counts.
     fn home_functions(&self) -> &[HomeFunction] {
         &[]
@@ -61,6 +66,10 @@ impl Families {
             policy.home = Home::Node(node);
         }
         Some(policy)
+    }
+
+    pub(crate) fn read_ahead(&self, set: SetId) -> u32 {
+        self.of(set).map_or(0, |family| family.family.read_ahead(set))
     }
 
     pub(crate) fn linker(&self, set: SetId) -> Option<&Arc<dyn IoLinker>> {

@@ -30,6 +30,7 @@ mod operations;
 mod options;
 mod pressure;
 mod quarantine;
+mod read_ahead;
 mod registry;
 mod status;
 mod store;

@@ -227,6 +227,12 @@ impl Node {
         self.inner.set_spin(time);
     }
 
+    /// Brings at most so many objects ahead of who gets those of a set in ascending order, whatever the set's family says; 0 ends
+    /// read-ahead on this node. A node starts with what the families say: 32 for sets by name.
+    pub fn read_ahead(&self, most: u32) {
+        self.inner.enter(|engine| engine.set_read_ahead(most));
+    }
+
     /// For a fabric without a descriptor: looks once for what has happened; true if something had.
     pub fn drive(&self) -> bool {
         self.inner.turn()

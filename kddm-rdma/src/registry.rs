@@ -74,6 +74,8 @@ pub enum RegistryError {
 
 const REGISTRY: SetId = SetId(0);
 const COUNTER: ObjectKey = ObjectKey::new(REGISTRY, 0);
+/// Objects of a set by name that are brought ahead of who gets them in order.
+const READ_AHEAD: u32 = 32;
 /// Places for entries: 1 to this.
 const PLACES: u32 = 1 << 16;
 
@@ -116,6 +118,9 @@ impl SetFamily for Registered {
     }
     fn policy(&self, set: SetId) -> Option<SetPolicy> {
         id::policy(set, &self.0)
+    }
+    fn read_ahead(&self, _: SetId) -> u32 {
+        READ_AHEAD
     }
 }
 

@@ -1,4 +1,4 @@
-//! The other forms of the operations: timed ones; the end of whole sets; homes that a function says; many objects at once.
+//! The other forms of the operations: timed ones; the end of whole sets; homes that a function says; many objects at once; read-ahead.
 
 mod cluster;
 
@@ -252,4 +252,27 @@ fn crossed_ranges_do_not_wait_for_each_other() {
             assert_eq!(u32::from(held[0]), 3 * ROUNDS);
         }
     });
+}
+
+#[test]
+fn gets_in_order_find_what_was_brought_ahead() {
+    const OBJECTS: u32 = 500;
+    let cluster = Cluster::new(3);
+    let [one, two, three] = &cluster.nodes[..] else { unreachable!() };
+    three.read_ahead(0);
+    let set = within(&cluster, 20, create(one, "in order", 4096));
+    let misses = |node: &Node| {
+        let before = node.status().counts;
+        for object in 0..OBJECTS {
+            within(&cluster, 20, async { drop(node.get(ObjectKey::new(set, object)).await.unwrap()) });
+            rest(&cluster);
+        }
+        let after = node.status().counts;
+        (after.misses - before.misses, after.read_ahead - before.read_ahead)
+    };
+    let (made, ahead) = misses(one);
+    assert_eq!(made, u64::from(OBJECTS), "what nobody has touched cannot be brought; {ahead} asked for");
+    let (missed, ahead) = misses(two);
+    assert!(missed < 30 && ahead <= u64::from(OBJECTS + 32), "{missed} misses, {ahead} asked for");
+    assert_eq!(misses(three), (u64::from(OBJECTS), 0), "turned off");
 }
