@@ -6,6 +6,7 @@ use crate::{
     operations::{Abandoned, Operations, Outcome},
     pressure::Shortage,
     quarantine::Quarantine,
+    read_ahead::ReadAhead,
     status::Counts,
     store::Memory,
 };
@@ -13,7 +14,7 @@ use kddm_coherence::{
     Asked, Core, Effect, Input, LinkerCall, LinkerReply, Loss, OpError, OpId, Operation, Speculations,
 };
 use kddm_fabric::{Counters, Event, Transport};
-use kddm_object::{Hold, Mode, NodeId, NodeSet, ObjectKey, SlotId};
+use kddm_object::{FirstTouch, Hold, Mode, NodeId, NodeSet, ObjectKey, SlotId};
 use smallvec::SmallVec;
 use std::{
     collections::VecDeque,
@@ -48,6 +49,8 @@ pub(crate) struct Engine {
     transport: Box<dyn Transport>,
     operations: Operations,
     shortage: Shortage,
+    read_ahead: ReadAhead,
+    most_ahead: u32,
     quarantine: Quarantine,
     inputs: VecDeque<Input>,
     effects: Vec<Effect>,
@@ -78,6 +81,8 @@ impl Engine {
             transport,
             operations: Operations::default(),
             shortage: Shortage::default(),
+            read_ahead: ReadAhead::default(),
+            most_ahead: u32::MAX,
             quarantine: Quarantine::default(),
             inputs: VecDeque::new(),
             effects: Vec::new(),
@@ -127,7 +132,30 @@ impl Engine {
         self.counts.misses += 1;
         let op = self.operations.begin(key, hold, false);
         self.input(node, Input::Begin(Operation { op, key, asked }));
+        if let Asked::Hold { hold: Hold::Shared, try_only: false, .. } = asked {
+            self.go_ahead(node, key);
+        }
         Ok(op)
+    }
+
+    /// Asks for what who got `key`, and missed, will get next. Not if memory is short.
+    fn go_ahead(&mut self, node: &Inner, key: ObjectKey) {
+        let most = node.families.read_ahead(key.set).min(self.most_ahead);
+        if most == 0 || self.shortage.is_there() {
+            return;
+        }
+        let copy = Asked::Prefetch { hold: Hold::Shared, first_touch: FirstTouch::Refuse };
+        for object in self.read_ahead.missed(key, most) {
+            let key = ObjectKey::new(key.set, object);
+            if node.arena.lookup(key).is_none() {
+                self.counts.read_ahead += 1;
+                self.begin_detached(node, key, copy);
+            }
+        }
+    }
+
+    pub(crate) fn set_read_ahead(&mut self, most: u32) {
+        self.most_ahead = most;
     }
 
     /// Begins an operation that nobody waits for.

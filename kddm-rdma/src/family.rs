@@ -1,7 +1,7 @@
 //! Set families: what the sets of one kind have in common.
 
 use crate::IoLinker;
-use kddm_object::{Home, SetId, SetPolicy, limits::MAX_OBJECT_SIZE};
+use kddm_object::{Home, HomeFunction, SetId, SetPolicy, limits::MAX_OBJECT_SIZE};
 use std::sync::Arc;
 
 /// The sets of one kind (the top byte of a set's id): their policies and their linker.
@@ -22,6 +22,16 @@ pub trait SetFamily: Send + Sync {
     /// The linker of this node, if there is one.
     fn linker(&self) -> Option<Arc<dyn IoLinker>> {
         None
+    }
+
+    /// So many objects of that set are brought ahead of who gets them in ascending order, at most; 0 for none.
+    fn read_ahead(&self, _set: SetId) -> u32 {
+        0
+    }
+
+    /// Functions that sets by name may have as their [`Home::Custom`]. Two with one number are a mistake: the first counts.
+    fn home_functions(&self) -> &[HomeFunction] {
+        &[]
     }
 }
 
@@ -56,6 +66,10 @@ impl Families {
             policy.home = Home::Node(node);
         }
         Some(policy)
+    }
+
+    pub(crate) fn read_ahead(&self, set: SetId) -> u32 {
+        self.of(set).map_or(0, |family| family.family.read_ahead(set))
     }
 
     pub(crate) fn linker(&self, set: SetId) -> Option<&Arc<dyn IoLinker>> {

@@ -23,12 +23,14 @@ mod family;
 pub mod host;
 mod inner;
 mod linker;
+mod many;
 mod membership;
 mod node;
 mod operations;
 mod options;
 mod pressure;
 mod quarantine;
+mod read_ahead;
 mod registry;
 mod status;
 mod store;
@@ -43,7 +45,8 @@ pub use kddm_coherence::{Loss, Member, OpError, View};
 pub use kddm_fabric::{Counters, PeerState, Transport};
 pub use kddm_memory::{Arena, ArenaConfig, Exclusive, Shared, Usage};
 pub use kddm_object::{
-    Durability, FirstTouch, Home, Incarnation, Mode, NodeId, ObjectKey, SetId, SetPolicy, ViewId,
+    Durability, FirstTouch, Home, HomeFunction, Incarnation, Mode, NodeId, ObjectKey, SetId, SetPolicy,
+    ViewId,
 };
 pub use linker::{Inserted, IoLinker, Keep};
 pub use membership::{Membership, Standing};

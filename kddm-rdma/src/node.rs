@@ -11,7 +11,7 @@ use crate::{
 };
 use kddm_coherence::{Asked, Config, Core, Input, Loss};
 use kddm_memory::{Arena, Exclusive, Miss, Shared};
-use kddm_object::{Hold, Incarnation, NodeId, ObjectKey, SetId};
+use kddm_object::{FirstTouch, Hold, Incarnation, NodeId, ObjectKey, Refused, SetId};
 use std::{sync::Arc, time::Duration};
 
 /// What a node is told at birth.
@@ -75,7 +75,8 @@ impl Node {
         let (Some(&registrar), true) = (members.first(), members.contains(&config.me)) else {
             return Err(NodeError::NotAMember(config.me));
         };
-        let own: [Arc<dyn SetFamily>; 2] = [Arc::new(Registry::at(registrar)), Arc::new(Registered)];
+        let own: [Arc<dyn SetFamily>; 2] =
+            [Arc::new(Registry::at(registrar)), Arc::new(Registered::among(&families))];
         let families = Families::new(own.into_iter().chain(families)).map_err(NodeError::KindTaken)?;
         arena.begin_life(config.incarnation);
         let core = Core::new(Config {
@@ -164,11 +165,20 @@ impl Node {
     /// Begins to bring copies here, all of them in flight together, so that gets hit later. Nothing is held, and what
     /// cannot be had is silently left.
     pub fn prefetch(&self, keys: impl IntoIterator<Item = ObjectKey>) {
+        self.bring::<Shared>(keys, FirstTouch::Refuse);
+    }
+
+    /// The same for holds of that kind.
+    pub(crate) fn bring<G: Guard>(&self, keys: impl IntoIterator<Item = ObjectKey>, first_touch: FirstTouch) {
         let node = &self.inner;
+        let hits = |key| {
+            let word = node.arena.lookup(key).map(|slot| node.arena.load(slot));
+            word.is_some_and(|word| word.grant(G::HOLD) != Err(Refused::Mode))
+        };
         node.enter(|engine| {
             for key in keys {
-                if node.arena.lookup(key).is_none() {
-                    engine.begin_detached(node, key, Asked::Prefetch);
+                if !hits(key) {
+                    engine.begin_detached(node, key, Asked::Prefetch { hold: G::HOLD, first_touch });
                 }
             }
         });
@@ -225,6 +235,12 @@ impl Node {
     /// to spare; costs where nodes and programs outnumber the cores. Zero, never, is what a node starts with.
     pub fn spin(&self, time: Duration) {
         self.inner.set_spin(time);
+    }
+
+    /// Brings at most so many objects ahead of who gets those of a set in ascending order, whatever the set's family says; 0 ends
+    /// read-ahead on this node. A node starts with what the families say: 32 for sets by name.
+    pub fn read_ahead(&self, most: u32) {
+        self.inner.enter(|engine| engine.set_read_ahead(most));
     }
 
     /// For a fabric without a descriptor: looks once for what has happened; true if something had.

@@ -46,6 +46,11 @@ impl Shortage {
         Noted { first_of_class, first: !std::mem::replace(&mut self.watched, true) }
     }
 
+    /// Whether anybody waits for a slot, or did lately.
+    pub(crate) fn is_there(&self) -> bool {
+        self.watched
+    }
+
     /// Slots became free, in the classes whose bits are set. The core has served who waited: those for whom there was none
     /// say so again.
     pub(crate) fn freed(&mut self, classes: u8, now: impl Fn() -> Duration) {
@@ -94,7 +99,7 @@ mod tests {
     fn patience_begins_anew_with_every_slot_that_becomes_free() {
         let mut shortage = Shortage::default();
         let noted = shortage.note(KEY, 4096, seconds(1));
-        assert!(noted.first && noted.first_of_class);
+        assert!(noted.first && noted.first_of_class && shortage.is_there());
         let again = shortage.note(OTHER, 4096, seconds(1));
         assert!(!again.first && !again.first_of_class);
         assert_eq!(shortage.hopeless(seconds(3)), []);
@@ -116,7 +121,7 @@ mod tests {
         assert!(shortage.end_round());
         assert_eq!(shortage.hopeless(seconds(4)), [KEY], "waiting on counts from the beginning");
         shortage.begin_round();
-        assert!(!shortage.end_round());
+        assert!(!shortage.end_round() && !shortage.is_there());
         assert!(shortage.note(KEY, 64, seconds(9)).first);
         assert_eq!(shortage.hopeless(seconds(11)), []);
     }

@@ -8,8 +8,8 @@
 //!
 //! ```text
 //! bit  0..23  serial number   never used again
-//! bit 24..31  node of Home::Node
-//! bit 32..33  home            0 hash, 1 node, 2 object bits
+//! bit 24..31  node of Home::Node, number of the function of Home::Custom
+//! bit 32..33  home            0 hash, 1 node, 2 object bits, 3 custom
 //! bit 34..54  object size
 //! bit 56..63  kind 255
 //! ```
@@ -18,9 +18,11 @@ mod entry;
 mod id;
 mod list;
 
-use crate::{Exclusive, Node, OpError, Options, SetFamily, Shared};
+use crate::{Exclusive, Node, OpError, Options, SetFamily, Shared, waiting::Operate};
 use entry::{Entry, MAX_NAME, hash};
-use kddm_object::{FirstTouch, Home, NodeId, ObjectKey, SetId, SetPolicy};
+use kddm_coherence::Asked;
+use kddm_object::{FirstTouch, Home, HomeFunction, NodeId, ObjectKey, SetId, SetPolicy};
+use std::sync::Arc;
 
 /// To whom a set belongs, and who may do what with it, as of a file. The registry keeps it; who lets programs in asks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,8 +60,8 @@ pub enum RegistryError {
     Name,
     /// The policy cannot be stored.
     #[error(
-        "a registered set is volatile, has objects of at most 1 MiB, and its home is by hash, a node, or in the object's \
-         number; a set with a device needs a SetFamily given to Node::start"
+        "a registered set is volatile, has objects of at most 1 MiB, and its home is by hash, a node, in the object's \
+         number, or said by a function of a SetFamily given to Node::start; a set with a device needs such a family of its own"
     )]
     Policy,
     /// No place is left.
@@ -72,6 +74,8 @@ pub enum RegistryError {
 
 const REGISTRY: SetId = SetId(0);
 const COUNTER: ObjectKey = ObjectKey::new(REGISTRY, 0);
+/// Objects of a set by name that are brought ahead of who gets them in order.
+const READ_AHEAD: u32 = 32;
 /// Places for entries: 1 to this.
 const PLACES: u32 = 1 << 16;
 
@@ -96,8 +100,14 @@ impl SetFamily for Registry {
     }
 }
 
-/// The family of the sets in the registry.
-pub(crate) struct Registered;
+/// The family of the sets in the registry, and the functions that may say where their objects have their home.
+pub(crate) struct Registered(Vec<HomeFunction>);
+
+impl Registered {
+    pub(crate) fn among(families: &[Arc<dyn SetFamily>]) -> Registered {
+        Registered(families.iter().flat_map(|family| family.home_functions().iter().copied()).collect())
+    }
+}
 
 impl SetFamily for Registered {
     fn kind(&self) -> u8 {
@@ -107,7 +117,10 @@ impl SetFamily for Registered {
         "registered"
     }
     fn policy(&self, set: SetId) -> Option<SetPolicy> {
-        id::policy(set)
+        id::policy(set, &self.0)
+    }
+    fn read_ahead(&self, _: SetId) -> u32 {
+        READ_AHEAD
     }
 }
 
@@ -131,6 +144,9 @@ impl Node {
         let key = found.place.ok_or(RegistryError::Full)?;
         let mut place = self.grab(key).await?;
         let set = id::set(next_serial(&mut counter)?, policy).ok_or(RegistryError::Policy)?;
+        if self.inner().families.policy(set) != Some(policy) {
+            return Err(RegistryError::Policy);
+        }
         self.mark_used(key, true).await?;
         Entry::Set { name, set, owner }.write(&mut place);
         Ok(set)
@@ -142,19 +158,25 @@ impl Node {
     /// See [`RegistryError`].
     pub async fn open_set(&self, name: &str) -> Result<SetInfo, RegistryError> {
         check(name)?;
-        Ok(self.find(name).await?.entry.ok_or(RegistryError::Unknown)?.1)
+        let (_, id, owner) = self.find(name).await?.entry.ok_or(RegistryError::Unknown)?;
+        self.info(id, owner).ok_or(RegistryError::Policy)
     }
 
-    /// Takes the name away from its set. Its objects stay until they are removed: whoever knows the id can use them, and no
-    /// other set gets that id.
+    /// Ends the set of that name, whoever uses it. From the end of this operation on, nobody gets a hold of its objects, anywhere
+    /// ([`OpError::Destroyed`]); those who wait for one are told so at once; holds last until they are put, and the memory of each
+    /// object is free when its last one is. No other set gets that id.
+    ///
+    /// If it fails, some nodes may know of it already and others may not: it may be repeated.
     ///
     /// # Errors
     /// See [`RegistryError`].
     pub async fn destroy_set(&self, name: &str) -> Result<(), RegistryError> {
         check(name)?;
         let _counter = self.grab(COUNTER).await?;
-        let (key, _) = self.find(name).await?.entry.ok_or(RegistryError::Unknown)?;
-        Entry::Destroyed.write(&mut self.grab(key).await?);
+        let (key, id, _) = self.find(name).await?.entry.ok_or(RegistryError::Unknown)?;
+        let mut place = self.grab(key).await?;
+        Operate::new(self.inner(), ObjectKey::new(id, 0), Asked::Destroy).await?;
+        Entry::Destroyed.write(&mut place);
         Ok(self.mark_used(key, false).await?)
     }
 
@@ -169,8 +191,7 @@ impl Node {
             };
             match Entry::read(&bytes) {
                 Entry::Set { name: other, set, owner } if other == name => {
-                    let entry = info(set, owner).map(|info| (key, info));
-                    return Ok(Found { entry, place });
+                    return Ok(Found { entry: Some((key, set, owner)), place });
                 }
                 Entry::Set { .. } => {}
                 Entry::Destroyed => place = place.or(Some(key)),
@@ -179,6 +200,11 @@ impl Node {
             }
         }
         Ok(Found { entry: None, place })
+    }
+
+    /// `None` if no such id was ever made, or this node does not know what its policy means.
+    fn info(&self, id: SetId, owner: Owner) -> Option<SetInfo> {
+        self.inner().families.policy(id).map(|policy| SetInfo { id, policy, owner })
     }
 
     async fn if_touched(&self, key: ObjectKey) -> Result<Option<Shared>, OpError> {
@@ -192,14 +218,9 @@ impl Node {
 }
 
 struct Found {
-    entry: Option<(ObjectKey, SetInfo)>,
+    entry: Option<(ObjectKey, SetId, Owner)>,
     /// A place that is free for an entry of the name.
     place: Option<ObjectKey>,
-}
-
-/// `None` if no such id was ever made.
-fn info(id: SetId, owner: Owner) -> Option<SetInfo> {
-    id::policy(id).map(|policy| SetInfo { id, policy, owner })
 }
 
 fn check(name: &str) -> Result<(), RegistryError> {

@@ -45,6 +45,8 @@ pub struct Counts {
     pub speculations: u64,
     /// Those of them that spared a READ after the grant.
     pub good_speculations: u64,
+    /// Copies asked for ahead of gets in order.
+    pub read_ahead: u64,
 }
 
 /// One object, as this node sees it.

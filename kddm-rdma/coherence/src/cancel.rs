@@ -14,6 +14,7 @@ impl Core {
             return;
         }
         let keeps_turn = self.planted(Mutant::CancelKeepsTurn);
+        self.ends.cancel(op);
         let call = self.calls.iter().find(|(_, call)| call.op == Some(op)).map(|(rid, _)| *rid);
         if let Some(rid) = call {
             self.calls.remove(&rid);
@@ -40,7 +41,7 @@ impl Core {
 
     /// Takes the outstanding request back if nobody here waits for it any more. Until the home has answered it is outstanding: it may
     /// have been started.
-    fn take_back<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+    pub(crate) fn take_back<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
         let Some(copy) = self.copies.get(&key).filter(|copy| copy.waiters.is_empty()) else { return };
         let Some(&Outstanding { rid, data: Data::Awaited, .. }) = copy.request.as_ref() else { return };
         self.send_cancel(key, rid, cx);

@@ -311,7 +311,10 @@ impl Core {
 
     /// Ends the transaction, if there is one: the object is `state` now.
     pub(crate) fn set_state<S: Store>(&mut self, key: ObjectKey, state: State<'_>, cx: &Context<'_, S>) {
-        let known = state == State::Uncached && (!self.views.settled || self.is_doubtful(key, cx.store));
+        // Of a set that has ended nobody asks any more.
+        let known = state == State::Uncached
+            && !self.ends.is_over(key.set)
+            && (!self.views.settled || self.is_doubtful(key, cx.store));
         self.directory.settle(key, if known { State::Untouched } else { state });
     }
 }

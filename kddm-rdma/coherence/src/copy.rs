@@ -277,20 +277,15 @@ impl Core {
             Asked::Hold { hold, first_touch, try_only, reserve } => {
                 Waiter { purpose: Purpose::Hold(op), hold, first_touch, try_only, reserve }
             }
-            _ => {
-                let known = self.copies.get(&key);
-                if known.is_some_and(|copy| !copy.is_quiet() || copy.mode(cx.store) != Mode::None) {
+            Asked::Prefetch { hold, first_touch } => {
+                let enough = |copy: &LocalCopy| !copy.is_quiet() || copy.mode(cx.store) >= mode_of(hold);
+                if self.copies.get(&key).is_some_and(enough) {
                     cx.effects.push(Effect::Complete(op, Ok(None)));
                     return;
                 }
-                Waiter {
-                    purpose: Purpose::Prefetch(op),
-                    hold: Hold::Shared,
-                    first_touch: FirstTouch::Refuse,
-                    try_only: false,
-                    reserve: false,
-                }
+                Waiter { purpose: Purpose::Prefetch(op), hold, first_touch, try_only: false, reserve: false }
             }
+            Asked::Remove | Asked::Sync | Asked::Flush | Asked::Destroy => return,
         };
         self.wait(key, waiter, cx);
     }
@@ -474,10 +469,20 @@ impl Core {
     fn publish_revoke<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) -> bool {
         let Some(copy) = self.copies.get(&key) else { return false };
         let Some(slot) = copy.slot else { return false };
-        let wanted = (copy.parked.is_some() || !copy.waiters.is_empty()) && !self.planted(Mutant::NoRevoke);
+        let over = self.ends.is_over(key.set) && !self.planted(Mutant::DestroyedIsHit);
+        let asked_for = copy.parked.is_some() || !copy.waiters.is_empty();
+        let wanted = (asked_for || over) && !self.planted(Mutant::NoRevoke);
         let (old, _) = swap(cx.store, slot, |word| Some(word.with_revoke(wanted)));
         let blocked = copy.request.is_none() || copy.parked.as_ref().is_some_and(|parked| !parked.wait);
         wanted && !old.revoke() && !old.held() && blocked && !self.starved.contains(&key)
+    }
+}
+
+/// The mode that a hold needs.
+const fn mode_of(hold: Hold) -> Mode {
+    match hold {
+        Hold::Shared => Mode::Shared,
+        Hold::Exclusive => Mode::Exclusive,
     }
 }
 
@@ -495,7 +500,7 @@ fn serve_first<S: Store>(
     let waiter = copy.waiters[0];
     let Some(slot) = copy.slot else { return Served::Weak };
     if let Purpose::Prefetch(_) | Purpose::Take(_) = waiter.purpose {
-        if copy.mode(cx.store) == Mode::None {
+        if copy.mode(cx.store) < mode_of(waiter.hold) {
             return Served::Weak;
         }
         take_first(copy);

@@ -3,6 +3,7 @@
 use crate::chain::Chain;
 use crate::collect::Kept;
 use crate::copy::{LocalCopy, Order, Purpose, Since};
+use crate::destroy::Ends;
 use crate::directory::Directory;
 use crate::entry::Holder;
 use crate::mutant::Mutant;
@@ -83,6 +84,7 @@ pub struct Core {
     /// The last life of each peer that we have met.
     pub(crate) met: BTreeMap<NodeId, Incarnation>,
     pub(crate) speculation: Speculation,
+    pub(crate) ends: Ends,
     /// Messages to this node itself, handled before the step ends.
     loopback: VecDeque<Message>,
     /// Empty between steps; there to be used again.
@@ -172,6 +174,7 @@ impl Core {
             chains: Table::default(),
             keepers: BTreeMap::new(),
             met: BTreeMap::new(),
+            ends: Ends::default(),
             loopback: VecDeque::new(),
             others: Vec::new(),
             freed: false,
@@ -247,6 +250,7 @@ impl Core {
             && self.directory.is_quiet()
             && self.reads.is_empty()
             && self.calls.is_empty()
+            && self.ends.is_quiet()
             && self.views.is_quiet()
     }
 
@@ -294,6 +298,8 @@ impl Core {
         let Operation { op, key, asked } = operation;
         let refused = if self.views.is_expelled() {
             Some(OpError::Expelled)
+        } else if self.ends.is_over(key.set) && matches!(asked, Asked::Hold { .. } | Asked::Prefetch { .. }) {
+            Some(OpError::Destroyed(key.set))
         } else {
             cx.store.policy(key.set).is_none().then_some(OpError::NoSet(key.set))
         };
@@ -302,10 +308,11 @@ impl Core {
             return;
         }
         match asked {
-            Asked::Hold { .. } | Asked::Prefetch => self.begin_hold(op, key, asked, cx),
+            Asked::Hold { .. } | Asked::Prefetch { .. } => self.begin_hold(op, key, asked, cx),
             Asked::Remove => self.begin_call(Some(op), key, RequestKind::Remove, cx),
             Asked::Sync => self.begin_call(Some(op), key, RequestKind::Sync, cx),
             Asked::Flush => self.evict(key, Some(op), cx),
+            Asked::Destroy => self.begin_destroy(op, key.set, cx),
         }
     }
 
@@ -344,6 +351,7 @@ impl Core {
             Body::Doubt { view, homes, gone } => self.doubt(Doubt { view, homes, gone }),
             Body::Reported { established, settled } => self.reported(from, established, settled, cx),
             Body::Opened => self.opened(from, cx),
+            Body::Destroy { rid } => self.destroyed(from, key.set, rid, cx),
             // at the requester
             Body::Grant { rid, seq, source, acks, owner, exclusive } => {
                 self.granted(key, rid, seq, source, acks, owner, exclusive, cx);
@@ -356,6 +364,7 @@ impl Core {
                 self.acked(of, key, seq, kept, cx);
             }
             Body::Nack { rid, why } => self.refused(key, rid, why, cx),
+            Body::Finished { rid } if self.has_heard(from, rid, cx) => {}
             Body::Finished { rid } => self.finished(rid, Ok(None), cx),
             Body::Retry { rid, seq } => self.retry(key, rid, seq, cx),
             // at a holder

@@ -25,14 +25,21 @@ pub enum Asked {
         /// The caller frees memory by what it does: it may use the reserve.
         reserve: bool,
     },
-    /// A copy without a hold, so that a later get hits.
-    Prefetch,
+    /// A copy without a hold, so that a later hold of that kind hits. It is given up as soon as anybody asks for it.
+    Prefetch {
+        /// What the later hold is to be.
+        hold: Hold,
+        /// What to do with an untouched object.
+        first_touch: FirstTouch,
+    },
     /// The end of the object.
     Remove,
     /// Everything put so far on the device.
     Sync,
     /// The local copy away, unless it is the last.
     Flush,
+    /// The end of the object's set, with all that is in it: from the end of this operation on nobody gets a hold.
+    Destroy,
 }
 
 /// A local operation on one object.

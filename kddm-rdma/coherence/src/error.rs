@@ -14,6 +14,9 @@ pub enum OpError {
     /// The set is unknown, at this node or at its home.
     #[error("there is no set {0}")]
     NoSet(SetId),
+    /// The set was destroyed, and its number is never used again.
+    #[error("set {0} was destroyed; open it by its name to see whether there is a new one")]
+    Destroyed(SetId),
     /// The policy names a home that is no node of the cluster.
     #[error("set {0} has its home on a node that is not in the cluster")]
     NoHome(SetId),

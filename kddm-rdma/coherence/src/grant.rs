@@ -225,6 +225,7 @@ impl Core {
             Nack::Device(errno) => Some(OpError::Device(errno)),
             Nack::Lost => Some(OpError::Lost),
             Nack::Peer(node) => Some(OpError::PeerLost(node)),
+            Nack::Destroyed => Some(OpError::Destroyed(key.set)),
             Nack::Again => None,
         };
         if rid == Rid(0) && self.planted(Mutant::RefusedEvictFrees) {

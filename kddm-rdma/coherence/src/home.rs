@@ -21,6 +21,10 @@ impl Core {
             self.send(from, key, Body::Nack { rid: request.rid, why: Nack::NoSet }, cx);
             return;
         }
+        if self.refuses(key, &request) {
+            self.send(from, key, Body::Nack { rid: request.rid, why: Nack::Destroyed }, cx);
+            return;
+        }
         if !self.views.may_grant() {
             self.directory.line_up(key, Pending::Request(from, request));
             return;
@@ -81,6 +85,9 @@ impl Core {
             };
             match next {
                 Pending::Evict(from) => self.rename(from, key, cx),
+                Pending::Request(from, request) if self.refuses(key, &request) => {
+                    self.send(from, key, Body::Nack { rid: request.rid, why: Nack::Destroyed }, cx);
+                }
                 Pending::Request(from, request) => match request.kind {
                     RequestKind::Get => self.home_get(from, key, request, cx),
                     RequestKind::Grab => self.home_grab(from, key, request, cx),

@@ -9,6 +9,7 @@ mod chain;
 mod collect;
 mod copy;
 mod core;
+mod destroy;
 mod directory;
 mod effect;
 mod entry;

@@ -18,6 +18,7 @@ impl Core {
         self.speculation.forget_all(Some(node));
         self.up.insert(node, life);
         self.met.insert(node, life);
+        self.tell_ends(node, cx);
         for unmet in std::mem::take(&mut self.unmet) {
             if unmet.to == node && unmet.life == life {
                 self.send(node, unmet.key, unmet.body, cx);
@@ -47,6 +48,7 @@ impl Core {
         for rid in calls {
             self.finished(rid, Err(OpError::PeerLost(lost)), cx);
         }
+        self.need_not_hear(lost, cx);
         for key in known {
             match self.home_of(key, cx.store) {
                 Some((home, _)) if home == lost => self.abandon_request(key, OpError::PeerLost(lost), cx),

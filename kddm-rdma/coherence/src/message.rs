@@ -106,6 +106,8 @@ pub enum Nack {
     Peer(NodeId),
     /// Its hand-over may have died with the giver: ask anew.
     Again,
+    /// The set was destroyed.
+    Destroyed,
 }
 
 /// What the home of an earlier view knew of an object without any copy that survived.
@@ -343,6 +345,11 @@ pub enum Body {
     },
     /// home → member: the directory is rebuilt, and grants.
     Opened,
+    /// member → member: the set of this object has ended. Answered by FINISHED unless the number is 0.
+    Destroy {
+        /// The number of whoever ends it.
+        rid: Rid,
+    },
     /// requester → home: nobody waits for that request any more. If it stands in line still, NACK *again* answers; if it was
     /// started, its own end does.
     Cancel {

@@ -79,6 +79,16 @@ pub enum Mutant {
     CancelTakesStarted,
     /// A home gives back whatever that node has in line.
     CancelTakesAny,
+    /// A home goes on serving a set that has ended.
+    DestroyedIsServed,
+    /// Hits go on at a node that knows that the set has ended.
+    DestroyedIsHit,
+    /// Who waits for an object of a set goes on waiting when that has ended.
+    DestroyKeepsWaiters,
+    /// Who comes to know of no set that has ended.
+    NewcomersNotTold,
+    /// A home of a new view keeps what it has of sets that have ended.
+    NoSweepOnOpen,
     /// A slot into which an abandoned READ goes is free at once.
     AbandonedLandingIsFree,
     /// A member does not report before all holds of what a home lost are over.
@@ -125,6 +135,11 @@ impl Mutant {
         Mutant::CancelForgets,
         Mutant::CancelTakesStarted,
         Mutant::CancelTakesAny,
+        Mutant::DestroyedIsServed,
+        Mutant::DestroyedIsHit,
+        Mutant::DestroyKeepsWaiters,
+        Mutant::NewcomersNotTold,
+        Mutant::NoSweepOnOpen,
         Mutant::AbandonedLandingIsFree,
         Mutant::ReportAfterForgotten,
     ];

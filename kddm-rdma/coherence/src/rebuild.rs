@@ -112,7 +112,7 @@ impl Core {
 
     /// The same for views after `view`, in which its home knew of it.
     fn is_doubtful_since<S: Store>(&self, key: ObjectKey, view: ViewId, store: &S) -> bool {
-        if self.views.doubts.is_empty() || self.planted(Mutant::NoDoubt) {
+        if self.views.doubts.is_empty() || self.ends.is_over(key.set) || self.planted(Mutant::NoDoubt) {
             return false;
         }
         let policy = store.policy(key.set).filter(|policy| policy.durability == Durability::Volatile);
@@ -165,6 +165,9 @@ impl Core {
             }
         }
         self.say_opened(cx);
+        if !self.planted(Mutant::NoSweepOnOpen) {
+            self.sweep(cx);
+        }
         for key in keys {
             self.serve_at_last(key, cx);
         }

@@ -205,6 +205,9 @@ impl Core {
             .filter(|(node, life)| lives.get(node) != Some(life))
             .map(|(node, _)| *node)
             .collect();
+        let newcomers = lives.iter().filter(|(node, life)| self.up.get(node) != Some(life));
+        self.ends.untold.extend(newcomers.map(|(node, _)| *node));
+        self.ends.untold.retain(|node| *node != me && lives.contains_key(node));
         let mut homes: Vec<NodeId> =
             view.members.iter().filter(|member| !member.leaving).map(|member| member.node).collect();
         if homes.is_empty() {
@@ -386,7 +389,11 @@ impl Core {
         }
         change.reported = true;
         let tell = std::mem::take(&mut change.tell);
+        for node in self.ends.untold.clone() {
+            self.tell_ends(node, cx);
+        }
         self.report(tell, cx);
+        self.destroy_again(cx);
         for key in self.copied_keys() {
             self.send_request(key, cx);
         }
@@ -442,6 +449,7 @@ impl Core {
             self.views.settled = true;
             self.views.last_settled = self.view;
             self.views.past.clear();
+            self.ends.untold.clear();
             let known = std::mem::take(&mut self.views.ledger).into_keys().chain(self.directory.keys());
             for key in known.collect::<BTreeSet<_>>() {
                 self.forget_untouched(key, cx);
@@ -503,6 +511,7 @@ impl Core {
         for rid in calls {
             self.finished(rid, Err(OpError::Expelled), cx);
         }
+        self.end_destroys(OpError::Expelled, cx);
         for key in self.copied_keys() {
             self.end_evicting(key, cx);
             self.abandon_request(key, OpError::Expelled, cx);

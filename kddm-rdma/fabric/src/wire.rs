@@ -39,6 +39,7 @@
 //! 26    REBUILT     home → holder             0 keep
 //! 27    OPENED      home → member
 //! 28    CANCEL      requester → home          0..4 rid
+//! 29    DESTROY     member → member           0..4 rid or 0
 //!
 //! location (12): 0 node | 1..4 zero | 4..8 slot | 8..12 generation; twelve zeros where there is none
 //! acks, homes, gone (32): a bit a node, lowest first; bits 0 and 255 are zero
@@ -98,6 +99,7 @@ pub enum Kind {
     Rebuilt = 26,
     Opened = 27,
     Cancel = 28,
+    Destroy = 29,
 }
 
 #[cfg(test)]

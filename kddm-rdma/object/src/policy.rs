@@ -1,19 +1,6 @@
 //! What is chosen when a set is created.
 
-use crate::{NodeId, ObjectKey};
-
-/// Which node keeps an object's directory entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Home {
-    /// Spread over the members of the view by a hash of (set, object / 64), so that a range has few homes.
-    Hash,
-    /// One node for the whole set.
-    Node(NodeId),
-    /// The top byte of the object's number.
-    ObjectBits,
-    /// The top byte of the set's subject (kDFS: the node bits of the inode number).
-    SubjectBits,
-}
+use crate::{Home, NodeId, ObjectKey};
 
 /// Where the bytes of an object outlive the memory of the nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -59,16 +46,25 @@ impl SetPolicy {
     /// no member or no node at all.
     pub fn home_of(&self, key: ObjectKey, members: &[NodeId]) -> Option<NodeId> {
         let named = match self.home {
-            Home::Hash => {
-                let place = mix(key.set.0 ^ mix(u64::from(key.object / 64))) % members.len().max(1) as u64;
-                return members.get(place as usize).copied();
-            }
-            Home::Node(node) => node,
-            Home::ObjectBits => NodeId::new((key.object >> 24) as u8).ok()?,
-            Home::SubjectBits => NodeId::new((key.set.subject() >> 24) as u8).ok()?,
+            Home::Hash => return hashed(key, members),
+            Home::Node(node) => Some(node),
+            Home::ObjectBits => NodeId::new((key.object >> 24) as u8).ok(),
+            Home::SubjectBits => NodeId::new((key.set.subject() >> 24) as u8).ok(),
+            Home::Custom(function) => (function.home)(key, members),
         };
-        members.binary_search(&named).is_ok().then_some(named)
+        let there = named.filter(|named| members.binary_search(named).is_ok());
+        match self.home {
+            Home::Custom(_) if self.durability == Durability::Volatile => {
+                there.or_else(|| hashed(key, members))
+            }
+            _ => there,
+        }
     }
+}
+
+fn hashed(key: ObjectKey, members: &[NodeId]) -> Option<NodeId> {
+    let place = mix(key.set.0 ^ mix(u64::from(key.object / 64))) % members.len().max(1) as u64;
+    members.get(place as usize).copied()
 }
 
 /// The finaliser of splitmix64 (Steele, Lea, Flood, OOPSLA 2014): every input bit changes every output bit.
@@ -81,7 +77,7 @@ const fn mix(mut x: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SetId;
+    use crate::{HomeFunction, SetId};
 
     fn nodes(ids: &[u8]) -> Vec<NodeId> {
         ids.iter().map(|&id| NodeId::new(id).unwrap()).collect()
@@ -96,6 +92,22 @@ mod tests {
         let by_subject = SetPolicy { home: Home::SubjectBits, ..by_object };
         let key = ObjectKey::new(SetId::from_parts(3, 0x0100_0001, 9), 77);
         assert_eq!(by_subject.home_of(key, &members), Some(members[0]));
+    }
+
+    #[test]
+    fn a_function_says_the_home_unless_that_is_no_member() {
+        let home = |key: ObjectKey, _: &[NodeId]| NodeId::new((key.object % 4) as u8).ok();
+        let policy =
+            SetPolicy { home: Home::Custom(HomeFunction { number: 1, home }), ..SetPolicy::volatile(8) };
+        let key = |object| ObjectKey::new(SetId(5), object);
+        assert_eq!(policy.home_of(key(6), &nodes(&[1, 2, 3])), NodeId::new(2).ok());
+        for object in [4, 6] {
+            let by_hash = SetPolicy { home: Home::Hash, ..policy }.home_of(key(object), &nodes(&[1, 3]));
+            assert_eq!(policy.home_of(key(object), &nodes(&[1, 3])), by_hash, "nobody, and no member");
+        }
+        let stored = SetPolicy { durability: Durability::WriteBack, ..policy };
+        assert_eq!(stored.home_of(key(6), &nodes(&[1, 2, 3])), NodeId::new(2).ok());
+        assert_eq!(stored.home_of(key(6), &nodes(&[1, 3])), None, "where the device is not");
     }
 
     #[test]

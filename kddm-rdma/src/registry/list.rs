@@ -1,7 +1,7 @@
 //! All sets. Which places have one is written in maps behind the places, a bit each, so that who lists does not look at all of them.
 //! A map may say of a place that it has a set, and it has none: who wrote it came to an end between the two.
 
-use super::{COUNTER, Entry, PLACES, REGISTRY, RegistryError, SetInfo, entry, info};
+use super::{COUNTER, Entry, PLACES, REGISTRY, RegistryError, SetInfo, entry};
 use crate::{Node, OpError};
 use kddm_object::ObjectKey;
 
@@ -24,7 +24,7 @@ impl Node {
             for &place in some {
                 let Some(bytes) = self.if_touched(place).await? else { continue };
                 if let Entry::Set { name, set, owner } = Entry::read(&bytes) {
-                    sets.extend(info(set, owner).map(|info| (name.to_owned(), info)));
+                    sets.extend(self.info(set, owner).map(|info| (name.to_owned(), info)));
                 }
             }
         }

@@ -21,7 +21,12 @@ pub(crate) fn failed(key: ObjectKey, error: OpError) -> Errno {
             }
             errno => errno,
         },
-        OpError::NoSet(_) | OpError::NoHome(_) | OpError::PeerLost(_) | OpError::Expelled | OpError::Lost => {
+        OpError::NoSet(_)
+        | OpError::Destroyed(_)
+        | OpError::NoHome(_)
+        | OpError::PeerLost(_)
+        | OpError::Expelled
+        | OpError::Lost => {
             tracing::warn!(%key, "{error}");
             Errno::EIO
         }

@@ -95,6 +95,7 @@ fn counters(server: &Server) -> BTreeMap<String, u64> {
         ("evictions", node.counts.evictions),
         ("speculations", node.counts.speculations),
         ("good_speculations", node.counts.good_speculations),
+        ("read_ahead", node.counts.read_ahead),
         ("messages_sent", node.fabric.messages_sent),
         ("messages_received", node.fabric.messages_received),
         ("reads_issued", node.fabric.reads_issued),

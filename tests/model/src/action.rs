@@ -23,6 +23,8 @@ pub enum Want {
     Sync,
     /// The local copy away.
     Flush,
+    /// The end of the object's set.
+    Destroy,
 }
 
 /// One thing that can happen.

@@ -14,7 +14,8 @@ use kddm_coherence::{
     Operation, ReadToken, RequestKind, Store,
 };
 use kddm_object::{
-    Durability, FirstTouch, Hold, Incarnation, Location, Mode, NodeId, ObjectKey, Release, Rid, SlotId,
+    Durability, FirstTouch, Hold, Incarnation, Location, Mode, NodeId, ObjectKey, Refused, Release, Rid,
+    SetId, SlotId,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use threads::{Doing, Thread};

@@ -234,7 +234,36 @@ fn tries_and_removes() {
 
 #[test]
 fn cancelled_operations() {
-    explore(Options { cancels: true, ..Options::default() }, 18_683);
+    explore(Options { cancels: true, ..Options::default() }, 28_224);
+}
+
+/// Sets that end while others use them.
+fn destroys() -> Options {
+    Options { wants: vec![GET, GRAB, Want::Destroy], ..Options::default() }
+}
+
+#[test]
+fn a_set_is_destroyed() {
+    explore(destroys(), 7_923);
+}
+
+#[test]
+fn a_set_is_destroyed_beside_two_threads_each() {
+    explore(
+        Options { operations: 1, threads: 2, wants: vec![GRAB, Want::Destroy], ..Options::default() },
+        15_953,
+    );
+}
+
+#[test]
+fn a_set_is_destroyed_by_one_of_three_nodes() {
+    explore(Options { wants: vec![GET, GRAB, Want::Destroy], ..three_nodes() }, 33_790);
+}
+
+#[test]
+fn a_set_is_destroyed_while_a_node_joins() {
+    let wants = vec![GRAB, Want::Destroy];
+    explore(Options { outsiders: 1, operations: 1, wants, ..views() }, 3_573);
 }
 
 #[test]
@@ -305,29 +334,29 @@ fn three_nodes_with_tries() {
 
 #[test]
 fn ranges() {
-    explore(Options { wants: RANGES.to_vec(), ..two_objects() }, 48_481);
+    explore(Options { wants: RANGES.to_vec(), ..two_objects() }, 134_790);
 }
 
 #[test]
 fn ranges_of_two_threads_each() {
     let wants = vec![Want::Range(Hold::Exclusive)];
-    explore(Options { operations: 1, threads: 2, wants, ..two_objects() }, 79_944);
+    explore(Options { operations: 1, threads: 2, wants, ..two_objects() }, 122_308);
 }
 
 #[test]
 fn ranges_beside_single_grabs() {
-    explore(Options { wants: vec![Want::Range(Hold::Exclusive), GRAB], ..two_objects() }, 124_239);
+    explore(Options { wants: vec![Want::Range(Hold::Exclusive), GRAB], ..two_objects() }, 214_389);
 }
 
 #[test]
 fn ranges_and_remove() {
-    explore(Options { wants: vec![Want::Range(Hold::Exclusive), Want::Remove], ..two_objects() }, 54_868);
+    explore(Options { wants: vec![Want::Range(Hold::Exclusive), Want::Remove], ..two_objects() }, 105_461);
 }
 
 #[test]
 fn ranges_of_three_nodes() {
     let wants = vec![Want::Range(Hold::Exclusive)];
-    explore(Options { nodes: 3, operations: 1, wants, ..two_objects() }, 189_548);
+    explore(Options { nodes: 3, operations: 1, wants, ..two_objects() }, 127_274);
 }
 
 #[test]
@@ -339,28 +368,28 @@ fn crossed_ranges_are_caught() {
 
 #[test]
 fn a_program_dies() {
-    explore(Options { deaths: 1, ..Options::default() }, 17_033);
+    explore(Options { deaths: 1, ..Options::default() }, 19_570);
 }
 
 #[test]
 fn a_program_dies_beside_another() {
-    explore(Options { operations: 1, threads: 2, deaths: 1, ..Options::default() }, 67_514);
+    explore(Options { operations: 1, threads: 2, deaths: 1, ..Options::default() }, 77_277);
 }
 
 #[test]
 fn a_program_dies_on_one_of_three_nodes() {
-    explore(Options { deaths: 1, ..three_nodes() }, 20_891);
+    explore(Options { deaths: 1, ..three_nodes() }, 25_665);
 }
 
 #[test]
 fn a_program_dies_with_a_range() {
-    explore(Options { operations: 1, deaths: 1, wants: RANGES.to_vec(), ..two_objects() }, 6_728);
+    explore(Options { operations: 1, deaths: 1, wants: RANGES.to_vec(), ..two_objects() }, 14_108);
 }
 
 #[test]
 fn a_program_dies_between_the_steps_of_the_word() {
     let options = Options { operations: 1, threads: 2, ..Options::default() };
-    explore(Options { word_steps: true, deaths: 1, ..options }, 315_343);
+    explore(Options { word_steps: true, deaths: 1, ..options }, 353_497);
 }
 
 #[test]
@@ -417,7 +446,7 @@ fn one_of_three_members_is_lost_and_two_grab() {
 #[test]
 fn a_home_returns_while_a_range_holds_its_object() {
     let (objects, wants) = (vec![(2, true), (0, false)], vec![Want::Range(Hold::Exclusive)]);
-    explore(Options { kills: 1, idle: 1, operations: 1, objects, wants, ..views() }, 56_104);
+    explore(Options { kills: 1, idle: 1, operations: 1, objects, wants, ..views() }, 97_168);
 }
 
 #[test]

@@ -92,6 +92,9 @@ fn run(
     options.hints = [0, 4, 0, 1][(seed % 4) as usize];
     options.eager = (seed / 4).is_multiple_of(2);
     options.locks = (seed / 8).is_multiple_of(4);
+    if seed % 6 == 5 {
+        options.wants.push(Want::Destroy);
+    }
     change(&mut options);
     if trace {
         println!("{options:#?}");

@@ -5,7 +5,7 @@ use crate::plan::Deed;
 use crate::program::{Guard, Held, Program, Way};
 use crate::sets;
 use kddm_history::Touch;
-use kddm_object::ObjectKey;
+use kddm_object::{ObjectKey, SetId};
 use kddm_rdma::{Exclusive, OpError, Owner, RegistryError, SetPolicy, Shared};
 use std::time::Duration;
 
@@ -222,14 +222,20 @@ impl Program {
                 }
                 Err(error) => return self.registry_failed(error),
             },
-            1 => match self.node.destroy_set(&name).await {
-                Ok(()) => {
-                    coverage("set destroyed");
-                    None
+            1 => {
+                let known = self.node.open_set(&name).await.ok();
+                match self.node.destroy_set(&name).await {
+                    Ok(()) => {
+                        coverage("set destroyed");
+                        if let Some(info) = known {
+                            self.check_destroyed(info.id).await;
+                        }
+                        None
+                    }
+                    Err(RegistryError::Unknown) => None,
+                    Err(error) => return self.registry_failed(error),
                 }
-                Err(RegistryError::Unknown) => None,
-                Err(error) => return self.registry_failed(error),
-            },
+            }
             2 => return self.list().await,
             _ => match self.node.open_set(&name).await {
                 Ok(info) => {
@@ -260,6 +266,19 @@ impl Program {
             self.world
                 .findings
                 .wrong(format!("{}: {name} has an owner that nobody gave it: {owner:?}", self.who));
+        }
+    }
+
+    /// Nobody gets a hold any more. Without views, who returns may serve before it is told.
+    async fn check_destroyed(&mut self, set: SetId) {
+        let key = ObjectKey::new(set, self.rng.u32(0..3));
+        let forgotten = self.world.plan.views.is_none() && self.world.plan.loses_nodes();
+        if let Ok(held) = self.acquire::<Shared>(key, Way::PLAIN).await {
+            if !forgotten {
+                let what = format!("{}: {key:?} was got, though its set was destroyed", self.who);
+                self.world.findings.wrong(what);
+            }
+            held.put(None);
         }
     }
 

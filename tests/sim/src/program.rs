@@ -284,6 +284,8 @@ impl Program {
                 (troubled && plan.views.is_some() && may_need, "told: no home", Ended::Failed)
             }
             OpError::Expelled => (out, "told: expelled", Ended::Failed),
+            OpError::Destroyed(_) => (crate::sets::is_named(key.set), "told: destroyed", Ended::Failed),
+            OpError::TimedOut => (false, "told: late", Ended::Failed),
             OpError::NoSet(_) => (false, "told: no set", Ended::Failed),
         };
         self.world.coverage.count(name);

@@ -6,7 +6,7 @@
 //! ```
 
 use crate::device::Linker;
-use kddm_rdma::{Durability, Home, IoLinker, NodeId, ObjectKey, SetFamily, SetId, SetPolicy};
+use kddm_rdma::{Durability, Home, HomeFunction, IoLinker, NodeId, ObjectKey, SetFamily, SetId, SetPolicy};
 use std::sync::Arc;
 
 /// The sizes of objects.
@@ -38,7 +38,7 @@ impl Shape {
             (true, false) => STORED_AT_ONCE,
         };
         let (home, node) = match self.home {
-            Home::Hash => (0, 0),
+            Home::Hash | Home::Custom(_) => (0, 0),
             Home::Node(node) => (1, node.get()),
             Home::ObjectBits => (2, 0),
             // Which node is the subject's business.
@@ -54,10 +54,15 @@ pub fn is_stored(set: SetId) -> bool {
     matches!(set.kind(), STORED | STORED_AT_ONCE)
 }
 
+/// Whether it was created by name, so that it may be destroyed.
+pub fn is_named(set: SetId) -> bool {
+    set.kind() == 255
+}
+
 /// Whether the home of a set's objects moves when the members change.
 pub fn is_moving(set: SetId) -> bool {
     // Sets by name are spread by hash; the registry has a place of its own.
-    policy(set).map_or(set != SetId(0), |policy| policy.home == Home::Hash)
+    policy(set).map_or(set != SetId(0), |policy| matches!(policy.home, Home::Hash | Home::Custom(_)))
 }
 
 /// Whether the bytes of a set's objects can be lost.
@@ -69,6 +74,8 @@ pub fn can_be_lost(set: SetId) -> bool {
 pub fn policy(set: SetId) -> Option<SetPolicy> {
     let subject = set.subject();
     let home = match subject & 0xf {
+        // Every other says itself where its objects are, among others on nodes that are no members.
+        0 if set.generation() % 2 == 1 => Home::Custom(HomeFunction { number: 1, home: one_of_four }),
         0 => Home::Hash,
         1 => Home::Node(NodeId::new((subject >> 24) as u8).ok()?),
         2 => Home::ObjectBits,
@@ -78,6 +85,10 @@ pub fn policy(set: SetId) -> Option<SetPolicy> {
     let object_size = *SIZES.get((subject >> 4 & 0xff) as usize)?;
     let durability = if is_stored(set) { Durability::WriteBack } else { Durability::Volatile };
     (is_stored(set) || set.kind() == VOLATILE).then_some(SetPolicy { object_size, home, durability })
+}
+
+fn one_of_four(key: ObjectKey, _: &[NodeId]) -> Option<NodeId> {
+    NodeId::new((key.object % 4) as u8).ok()
 }
 
 /// The home of an object.
@@ -103,6 +114,9 @@ impl SetFamily for Family {
     fn linker(&self) -> Option<Arc<dyn IoLinker>> {
         self.linker.clone()
     }
+    fn read_ahead(&self, set: SetId) -> u32 {
+        [0, 8][set.generation() as usize % 2]
+    }
 }
 
 /// The families of one life of a node.
@@ -123,7 +137,7 @@ mod tests {
         let node = NodeId::new(3).unwrap();
         for home in [Home::Hash, Home::Node(node), Home::ObjectBits, Home::SubjectBits] {
             for (size, stored) in [(0, false), (5, true), (6, false)] {
-                let set = Shape { size, home, stored, jobs: size > 0 }.set(9);
+                let set = Shape { size, home, stored, jobs: size > 0 }.set(8);
                 let policy = policy(set).unwrap();
                 assert_eq!((policy.home, policy.object_size), (home, SIZES[usize::from(size)]));
                 assert_eq!(policy.durability == Durability::WriteBack, stored);

@@ -228,6 +228,7 @@ pub(super) mod why {
     pub(crate) const LOST: u8 = 5;
     pub(crate) const PEER: u8 = 6;
     pub(crate) const AGAIN: u8 = 7;
+    pub(crate) const DESTROYED: u8 = 8;
 }
 
 /// The flags of a REQ.

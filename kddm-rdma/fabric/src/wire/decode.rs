@@ -108,6 +108,7 @@ fn decode_body(bytes: Bytes<'_>) -> Result<Body, WireError> {
             Body::Retrying { rid, seq }
         }
         Kind::Finished => Body::Finished { rid: Rid(bytes.exactly::<U32>()?.get()) },
+        Kind::Destroy => Body::Destroy { rid: Rid(bytes.exactly::<U32>()?.get()) },
         Kind::Cancel => Body::Cancel { rid: Rid(bytes.exactly::<U32>()?.get()) },
         Kind::Refused => Body::Refused { seq: seq(bytes)? },
         Kind::Fetched => Body::Fetched { seq: seq(bytes)? },
@@ -168,6 +169,7 @@ impl Kind {
             26 => Kind::Rebuilt,
             27 => Kind::Opened,
             28 => Kind::Cancel,
+            29 => Kind::Destroy,
             _ => return Err(WireError::Kind(number)),
         })
     }
@@ -245,6 +247,7 @@ fn nack(bytes: Bytes<'_>) -> Result<Body, WireError> {
         why::LOST => Nack::Lost,
         why::PEER => Nack::Peer(bytes.node("node", raw.node)?),
         why::AGAIN => Nack::Again,
+        why::DESTROYED => Nack::Destroyed,
         other => return Err(bytes.wrong("why", u64::from(other))),
     };
     Ok(Body::Nack { rid: Rid(raw.rid.get()), why })

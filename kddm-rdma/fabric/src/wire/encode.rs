@@ -61,6 +61,7 @@ fn kind(body: &Body) -> Kind {
         Body::Rebuilt { .. } => Kind::Rebuilt,
         Body::Opened => Kind::Opened,
         Body::Cancel { .. } => Kind::Cancel,
+        Body::Destroy { .. } => Kind::Destroy,
     }
 }
 
@@ -144,7 +145,7 @@ fn encode_body(body: &Body, out: &mut Vec<u8>) {
         Body::Retry { rid, seq } | Body::Retrying { rid, seq } => {
             put(out, &body::RidSeq { rid: rid.0.into(), seq: seq.0.into() });
         }
-        Body::Finished { rid } | Body::Cancel { rid } => put(out, &U32::new(rid.0)),
+        Body::Finished { rid } | Body::Cancel { rid } | Body::Destroy { rid } => put(out, &U32::new(rid.0)),
         Body::Refused { seq }
         | Body::Fetched { seq }
         | Body::Drained { seq }
@@ -213,5 +214,6 @@ fn reason(nack: Nack) -> (u8, u8, i32) {
         Nack::Lost => (why::LOST, 0, 0),
         Nack::Peer(node) => (why::PEER, node.get(), 0),
         Nack::Again => (why::AGAIN, 0, 0),
+        Nack::Destroyed => (why::DESTROYED, 0, 0),
     }
 }

@@ -38,7 +38,7 @@ fn source() -> impl Strategy<Value = Source> {
 
 fn nack() -> impl Strategy<Value = Nack> {
     prop_oneof![
-        select(vec![Nack::Absent, Nack::WouldBlock, Nack::NoSet, Nack::Lost, Nack::Again]),
+        select(vec![Nack::Absent, Nack::WouldBlock, Nack::NoSet, Nack::Lost, Nack::Again, Nack::Destroyed]),
         any::<i32>().prop_map(Nack::Device),
         node().prop_map(Nack::Peer),
     ]
@@ -84,6 +84,7 @@ fn body() -> impl Strategy<Value = Body> {
         (rid(), nack()).prop_map(|(rid, why)| Body::Nack { rid, why }),
         rid().prop_map(|rid| Body::Finished { rid }),
         rid().prop_map(|rid| Body::Cancel { rid }),
+        rid().prop_map(|rid| Body::Destroy { rid }),
         (seq(), node(), any::<u64>(), rid(), any::<bool>()).prop_map(
             |(seq, requester, life, after, keep)| Body::Invalidate {
                 seq,

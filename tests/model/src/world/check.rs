@@ -34,6 +34,17 @@ impl World {
         Ok(())
     }
 
+    /// Whether the end of a set is known for good: without agreed views, who comes back may serve before it is told; and all who know
+    /// may have gone.
+    pub(super) fn is_over(&self, set: SetId) -> bool {
+        let knows = |(id, node): (&NodeId, &Node)| {
+            node.life.as_ref().is_some_and(|life| life.core.has_ended(set)) && !self.is_fenced(*id)
+        };
+        self.truth.is_destroyed(set)
+            && (self.options.kills == 0 || self.options.views)
+            && self.nodes.iter().any(knows)
+    }
+
     /// Whether requests are asked once only.
     fn is_ordered(&self) -> bool {
         let Options { kills, leaves, outsiders, .. } = self.options;
@@ -51,6 +62,7 @@ impl World {
         let crashes = self.options.kills > 0;
         let allowed = match result {
             Ok(slot) => slot.is_some() == hold.is_some(),
+            Err(OpError::Destroyed(set)) => set == key.set && self.truth.is_ending(set),
             Err(OpError::WouldBlock) => matches!(want, Want::Try(_)),
             Err(OpError::Absent) => matches!(want, Want::Existing(_)),
             Err(OpError::Device(12) | OpError::NoMemory) => self.options.shortage,
@@ -100,6 +112,13 @@ impl World {
             let Some(life) = &node.life else { continue };
             if !life.core.is_quiet() {
                 return Err(Violation(format!("node {id} is not at rest: {}", self.describe())));
+            }
+            let left = |key: &ObjectKey| {
+                self.is_over(key.set)
+                    && (life.memory.lookup(*key).is_some() || !life.core.home_state(*key).is_empty())
+            };
+            if let Some(key) = self.keys().into_iter().find(left) {
+                return Err(Violation(format!("node {id} still has {key:?}: {}", self.describe())));
             }
             let copies = life.memory.indexed().count();
             if copies != life.memory.taken() {

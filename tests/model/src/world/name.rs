@@ -8,10 +8,11 @@ pub(super) fn name(input: &Input) -> &'static str {
         Input::Begin(operation) => match operation.asked {
             Asked::Hold { hold: Hold::Shared, .. } => "get",
             Asked::Hold { hold: Hold::Exclusive, .. } => "grab",
-            Asked::Prefetch => "prefetch",
+            Asked::Prefetch { .. } => "prefetch",
             Asked::Remove => "remove",
             Asked::Sync => "sync",
             Asked::Flush => "flush",
+            Asked::Destroy => "destroy",
         },
         Input::Cancel(..) => "cancel",
         Input::Released(_) => "put",
@@ -62,6 +63,7 @@ pub(super) fn name(input: &Input) -> &'static str {
             Body::Rebuilt { .. } => "REBUILT",
             Body::Opened => "OPENED",
             Body::Cancel { .. } => "CANCEL",
+            Body::Destroy { .. } => "DESTROY",
         },
     }
 }

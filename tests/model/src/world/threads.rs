@@ -94,7 +94,7 @@ fn hold_of(want: Want) -> Option<Hold> {
     match want {
         Want::Hold(hold) | Want::Try(hold) | Want::Existing(hold) | Want::Range(hold) => Some(hold),
         Want::Manual => Some(Hold::Exclusive),
-        Want::Prefetch | Want::Remove | Want::Sync | Want::Flush => None,
+        Want::Prefetch | Want::Remove | Want::Sync | Want::Flush | Want::Destroy => None,
     }
 }
 
@@ -105,10 +105,11 @@ fn asked(want: Want) -> Asked {
         Want::Try(it) => hold(it, FirstTouch::Make, true),
         Want::Existing(it) => hold(it, FirstTouch::Refuse, false),
         Want::Manual => hold(Hold::Exclusive, FirstTouch::Manual, false),
-        Want::Prefetch => Asked::Prefetch,
+        Want::Prefetch => Asked::Prefetch { hold: Hold::Shared, first_touch: FirstTouch::Refuse },
         Want::Remove => Asked::Remove,
         Want::Sync => Asked::Sync,
         Want::Flush => Asked::Flush,
+        Want::Destroy => Asked::Destroy,
     }
 }
 
@@ -123,7 +124,7 @@ impl World {
                     for &key in &keys {
                         // Manual first touch vouches that the device has nothing, which nobody here can.
                         let may = |want: &&Want| match want {
-                            Want::Manual => !is_durable(key),
+                            Want::Manual | Want::Destroy => !is_durable(key),
                             Want::Range(_) => key == keys[0],
                             _ => true,
                         };
@@ -169,14 +170,19 @@ impl World {
         taken: &mut Transitions,
     ) -> Result<(), Violation> {
         let crossed = self.options.unsound == Some(Unsound::CrossedRanges);
+        let hold = hold_of(want).unwrap_or(Hold::Shared);
         let keys = self.keys();
         if crossed {
             self.thread(id, place).doing = Doing::Waiting { key: keys[0], want, before: 0 };
         }
         for (object, &key) in keys.iter().enumerate() {
             let OpId(op) = name(place, object);
-            let (op, asked) = if crossed { (op, asked(want)) } else { (op | DETACHED, Asked::Prefetch) };
-            if crossed || self.life(id).memory.lookup(key).is_none() {
+            let copy = || Asked::Prefetch { hold, first_touch: FirstTouch::Make };
+            let (op, asked) = if crossed { (op, asked(want)) } else { (op | DETACHED, copy()) };
+            let memory = &self.life(id).memory;
+            let word = memory.lookup(key).map(|slot| memory.load(slot));
+            let hits = word.is_some_and(|word| word.grant(hold) != Err(Refused::Mode));
+            if crossed || !hits {
                 self.step(id, Input::Begin(Operation { op: OpId(op), key, asked }), taken)?;
             }
         }
@@ -200,6 +206,10 @@ impl World {
                 self.thread(id, place).doing = Doing::Hitting { key, want, slot, word };
                 return if self.options.word_steps { Ok(()) } else { self.go(id, place, taken) };
             }
+        }
+        if want == Want::Destroy {
+            let forgotten = !self.is_over(key.set);
+            self.truth.destroy_begins(key.set, forgotten);
         }
         let before = match want {
             Want::Remove => self.truth.remove_begins(key),
@@ -349,6 +359,7 @@ impl World {
         match (want, result) {
             // It may still be done, at any time: as if it never ended.
             (Want::Remove, Err(OpError::Expelled | OpError::PeerLost(_) | OpError::NoHome(_))) => {}
+            (Want::Destroy, Ok(_)) => self.truth.destroy_ends(key.set),
             (Want::Remove, _) => self.truth.remove_ends(key, before, result.is_ok()),
             (Want::Sync, Ok(_)) if is_durable(key) => {
                 self.truth.sync_ends(key, before, self.devices.get(&key).copied().unwrap_or(0))?;
@@ -389,6 +400,9 @@ impl World {
         want: Want,
         (hold, slot): (Hold, SlotId),
     ) -> Result<Doing, Violation> {
+        if self.is_over(key.set) {
+            return Err(Violation(format!("node {id} holds {key:?}, whose set was destroyed")));
+        }
         let memory = &self.life(id).memory;
         let seen = [memory.peek(slot, 0), memory.peek(slot, 1)];
         // A copy that is to be forgotten is not what remains.
