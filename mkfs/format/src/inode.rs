@@ -1,7 +1,7 @@
 //! An inode: the content of an INODE object and, with its checksum filled in, of `.meta`.
 
 use crate::layout::assert_layout;
-use crate::{FormatError, sets};
+use crate::{FormatError, directory::MAX_DEPTH, sets};
 use std::time::Duration;
 use zerocopy::little_endian::{I64, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -298,8 +298,14 @@ impl UnverifiedInode {
         if inode.inode.get() != number {
             return field("its number", inode.inode.get().into());
         }
-        if FileType::of_mode(inode.mode.get()).is_none() {
+        if FileType::of_mode(inode.mode.get()).is_none() || inode.mode.get() & !(TYPE_BITS | 0o7777) != 0 {
             return field("mode", inode.mode.get().into());
+        }
+        if u32::from(inode.depth) > MAX_DEPTH {
+            return field("depth", inode.depth.into());
+        }
+        if inode.flags != 0 {
+            return field("flags", inode.flags.into());
         }
         if inode.generation.get() > sets::GENERATION_MASK {
             return field("generation", inode.generation.get().into());
@@ -355,8 +361,14 @@ mod tests {
         assert!(matches!(verify(&other.sealed()), Err(FormatError::Version { found: 2, .. })));
         let elsewhere = Inode { inode: 0x0200_0007.into(), ..sample() };
         assert!(matches!(verify(&elsewhere.sealed()), Err(FormatError::Field { field: "its number", .. })));
-        let nothing = Inode { mode: 0o644.into(), ..sample() };
-        assert!(matches!(verify(&nothing.sealed()), Err(FormatError::Field { field: "mode", .. })));
+        let named = |inode: Inode| match verify(&inode.sealed()) {
+            Err(FormatError::Field { field, .. }) => field,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(named(Inode { mode: 0o644.into(), ..sample() }), "mode");
+        assert_eq!(named(Inode { mode: 0o1100644.into(), ..sample() }), "mode", "bits beyond the type");
+        assert_eq!(named(Inode { depth: 32, ..sample() }), "depth");
+        assert_eq!(named(Inode { flags: 1, ..sample() }), "flags");
     }
 
     #[test]
