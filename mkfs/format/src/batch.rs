@@ -8,7 +8,7 @@
 //! written under the name [`paths::BATCH_NEW`](crate::paths::BATCH_NEW) and committed by renaming it to
 //! [`paths::BATCH`](crate::paths::BATCH), where others may follow it. Applying it twice is the same as applying it once.
 
-use crate::layout::assert_layout;
+use crate::layout::{assert_layout, not_zero};
 use crate::{FormatError, INODE_SIZE, PAGE_SIZE, bitmap, sets};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -96,6 +96,9 @@ impl BatchHeader {
         }
         if header.partition != partition {
             return Err(FormatError::Field { what: WHAT, field: "its partition", found: 0 });
+        }
+        if let Some(found) = not_zero(&header.reserved) {
+            return Err(FormatError::Field { what: WHAT, field: "reserved bytes", found });
         }
         header.checksum = 0.into();
         Ok(header)

@@ -10,7 +10,7 @@
 //! it gave out, so an id that is used again does not repeat one within 2^24. A crash can take back the newest
 //! counts, so each life of the server continues far from where any recent one may have been.
 
-use crate::layout::assert_layout;
+use crate::layout::{assert_layout, not_zero};
 use crate::{FormatError, PAGE_SIZE, sets};
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -63,6 +63,9 @@ pub fn seal(page: &mut [u8; PAGE_SIZE]) {
 pub fn verify(page: &mut [u8; PAGE_SIZE], object: u32) -> Result<(), FormatError> {
     crate::checksum::verify(page, 4, WHAT)?;
     let Some(page) = BitmapPage::of(page, object)? else { return Ok(()) };
+    if let Some(found) = not_zero(&page.reserved) {
+        return Err(FormatError::Field { what: WHAT, field: "reserved bytes", found });
+    }
     let bits: u32 = page.bits.iter().map(|byte| byte.count_ones()).sum();
     // Bits of ids that do not exist count as none.
     let taken = page.taken().count() as u32;

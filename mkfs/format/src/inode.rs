@@ -1,6 +1,6 @@
 //! An inode: the content of an INODE object and, with its checksum filled in, of `.meta`.
 
-use crate::layout::assert_layout;
+use crate::layout::{assert_layout, not_zero};
 use crate::{FormatError, directory::MAX_DEPTH, sets};
 use std::time::Duration;
 use zerocopy::little_endian::{I64, U16, U32, U64};
@@ -89,7 +89,7 @@ impl FileType {
 
     /// The type of a directory entry's byte.
     pub fn of_entry_byte(byte: u8) -> Option<FileType> {
-        FileType::of_mode(u32::from(byte) << 12)
+        FileType::of_mode(u32::from(byte) << 12).filter(|file_type| file_type.entry_byte() == byte)
     }
 }
 
@@ -318,6 +318,9 @@ impl UnverifiedInode {
                 return field("nanoseconds", time.nanoseconds.get().into());
             }
         }
+        if let Some(found) = not_zero(&inode.reserved) {
+            return field("reserved bytes", found);
+        }
         inode.checksum = 0.into();
         Ok(inode)
     }
@@ -369,6 +372,7 @@ mod tests {
         assert_eq!(named(Inode { mode: 0o1100644.into(), ..sample() }), "mode", "bits beyond the type");
         assert_eq!(named(Inode { depth: 32, ..sample() }), "depth");
         assert_eq!(named(Inode { flags: 1, ..sample() }), "flags");
+        assert_eq!(named(Inode { reserved: [1; 128], ..sample() }), "reserved bytes");
     }
 
     #[test]
@@ -392,5 +396,6 @@ mod tests {
         assert_eq!(FileType::Directory.entry_byte(), 4);
         assert_eq!(FileType::of_entry_byte(10), Some(FileType::Symlink));
         assert_eq!(FileType::of_entry_byte(0), None);
+        assert_eq!(FileType::of_entry_byte(0x20 | 8), None, "bits beyond the type");
     }
 }

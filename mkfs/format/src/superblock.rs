@@ -1,6 +1,6 @@
 //! The superblock: the first page of the file `...`.
 
-use crate::layout::assert_layout;
+use crate::layout::{assert_layout, not_zero};
 use crate::{FormatError, PAGE_SIZE, Timestamp, sets};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -153,6 +153,10 @@ impl UnverifiedSuperblock {
         if superblock.clean > 1 {
             return field("clean flag", superblock.clean.into());
         }
+        let reserved = superblock.reserved_a.iter().chain(superblock.reserved_b.as_bytes());
+        if let Some(found) = not_zero(reserved.chain(&superblock.reserved)) {
+            return field("reserved bytes", found);
+        }
         superblock.checksum = 0.into();
         Ok(superblock)
     }
@@ -203,6 +207,7 @@ mod tests {
             (Superblock { root_generation: 0.into(), ..sample() }, "root generation"),
             (Superblock { formatted: Timestamp::new(1, 1_000_000_000), ..sample() }, "nanoseconds"),
             (Superblock { clean: 2, ..sample() }, "clean flag"),
+            (Superblock { reserved_a: [0, 1], ..sample() }, "reserved bytes"),
         ] {
             let error = verify(&wrong.sealed());
             assert!(

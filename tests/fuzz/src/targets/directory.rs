@@ -56,6 +56,8 @@ fn accepted_as_is(bytes: &Page, id: PageId) -> bool {
     same(&again, bytes, "page");
     if directory::is_split(&page, id).expect("it was verified") {
         assert!(Leaf::read(&page, id).is_err(), "a split marker was read as a leaf");
+        let nothing = page[6..8].iter().chain(&page[24..]).all(|&byte| byte == 0);
+        assert!(nothing, "a split marker with entries");
         return true;
     }
     let leaf = Leaf::read(&page, id).expect("it was verified");
