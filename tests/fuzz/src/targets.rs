@@ -14,6 +14,7 @@ mod key_file;
 mod log;
 mod mount_options;
 mod opening;
+mod ring;
 mod session;
 mod shm_offer;
 mod shm_ring;
@@ -37,7 +38,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 20] = [
     wire::TARGET,
     frames::TARGET,
     control::TARGET,
@@ -46,6 +47,7 @@ pub const TARGETS: [Target; 19] = [
     verbs_word::TARGET,
     shm_offer::TARGET,
     shm_ring::TARGET,
+    ring::TARGET,
     admin::TARGET,
     cluster_file::TARGET,
     key_file::TARGET,

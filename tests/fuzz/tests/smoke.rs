@@ -38,6 +38,7 @@ smoke! {
     words_of_verbs: "verbs-word",
     offers_of_shm: "shm-offer",
     rings_of_shm: "shm-ring",
+    rings_of_programs: "ring",
     the_admin_protocol: "admin",
     cluster_files: "cluster-file",
     key_files: "key-file",
