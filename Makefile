@@ -4,7 +4,7 @@ N ?= 20
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BENCH := $(TARGET)/debug/kddm-bench
 
-.PHONY: help setup build demo test test-long bench soft-roce scale lint repeat model mutants sim
+.PHONY: help setup build demo test test-long bench soft-roce scale lint repeat model mutants sim fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -39,6 +39,9 @@ model: ## every schedule of small worlds, a line each: states, depth, time
 
 sim: ## whole nodes in a simulated world: SEEDS=1000 of them, the first SEED=0; FILES=1: file systems
 	@cargo run --locked --quiet -p kddm-sim -- $(if $(FILES),--files) $(if $(SEED),--seed $(SEED)) --seeds $(or $(SEEDS),$(if $(SEED),1,1000))
+
+fuzz: ## decoders, guided by coverage: TARGET=wire (all) TIME=60 seconds each (docs/fuzzing.md)
+	@tests/fuzz/guided $(or $(TARGET),all) $(or $(TIME),60)
 
 mutants: ## mistakes planted in the core, each of which the checks must see
 	@tests/mutants

@@ -1,6 +1,7 @@
 //! The options of `mount -o`.
 
 use anyhow::{Result, bail};
+use kdfs_format::sets;
 use nix::mount::MsFlags;
 use std::path::PathBuf;
 
@@ -47,6 +48,9 @@ impl MountOptions {
                 Ok(node @ 1..=254) => self.node = Some(node),
                 _ => bail!("node={value}: a node id is a whole number from 1 to 254"),
             },
+            Some((name @ ("config" | "socket" | "log"), "")) => {
+                bail!("{name}= names no file: write {name}=FILE")
+            }
             Some(("config", value)) => self.config = Some(value.into()),
             Some(("socket", value)) => self.socket = Some(value.into()),
             Some(("log", value)) => self.log = Some(value.into()),
@@ -96,19 +100,24 @@ impl MountOptions {
 /// An inode number: decimal, hexadecimal (`0x1000001`), or `NODE:LOCAL`.
 ///
 /// # Errors
-/// It is none of these.
+/// It is none of these, or no inode can have it.
 pub fn inode(text: &str) -> Result<u32> {
-    let number = match (text.split_once(':'), text.strip_prefix("0x")) {
+    let can_be = |&number: &u32| sets::inode_number(sets::node_of(number), sets::local_of(number)).is_some();
+    match number(text).filter(can_be) {
+        Some(number) => Ok(number),
+        None => bail!("{text:?} is no inode number: write 16777217, 0x1000001 or 1:1 (node:local id)"),
+    }
+}
+
+/// The number of any object, in the same three forms.
+pub fn number(text: &str) -> Option<u32> {
+    match (text.split_once(':'), text.strip_prefix("0x")) {
         (Some((node, local)), _) => match (node.parse::<u32>(), local.parse::<u32>()) {
             (Ok(node @ 1..=254), Ok(local @ 1..=0xff_ffff)) => Some(node << 24 | local),
             _ => None,
         },
         (_, Some(digits)) => u32::from_str_radix(digits, 16).ok(),
         _ => text.parse().ok(),
-    };
-    match number {
-        Some(number) => Ok(number),
-        None => bail!("{text:?} is no inode number: write 16777217, 0x1000001 or 1:1 (node:local id)"),
     }
 }
 
@@ -128,9 +137,12 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        for (word, part) in
-            [("colour=red", "not known"), ("node=0", "1 to 254"), ("root=x", "no inode number")]
-        {
+        for (word, part) in [
+            ("colour=red", "not known"),
+            ("node=0", "1 to 254"),
+            ("root=x", "no inode number"),
+            ("log=", "log=FILE"),
+        ] {
             let error = MountOptions::default().add(word).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
@@ -141,7 +153,7 @@ mod tests {
         for text in ["16777217", "0x1000001", "1:1"] {
             assert_eq!(inode(text).unwrap(), 0x0100_0001);
         }
-        for text in ["", "0:1", "1:0", "255:1", "-1", "4294967296"] {
+        for text in ["", "0:1", "1:0", "255:1", "-1", "4294967296", "0", "16777216", "0xff000001"] {
             assert!(inode(text).is_err(), "{text}");
         }
     }

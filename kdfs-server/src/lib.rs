@@ -5,6 +5,9 @@
 
 mod admin;
 mod fuse;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod mounts;
 pub mod partition;
 mod reaper;

@@ -20,6 +20,8 @@ mod commit;
 mod device;
 mod driver;
 mod error;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod key;
 mod layer;
 mod linker;

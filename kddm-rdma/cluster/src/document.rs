@@ -22,11 +22,11 @@ impl Cluster {
         })
     }
 
-    /// The cluster as text that [`Cluster::parse`] understands.
-    pub fn to_text(&self) -> String {
+    /// The cluster as the text of `file`, from which [`Cluster::parse`] makes it again.
+    pub fn to_text(&self, file: &Path) -> String {
         let document = Written {
             id: self.id.to_string(),
-            key_file: self.key_file.display().to_string(),
+            key_file: beside(file, &self.key_file).display().to_string(),
             fabric: self.fabric.to_string(),
             arena: format_size(self.arena_bytes),
             port: self.port,
@@ -43,6 +43,12 @@ impl Cluster {
     }
 }
 
+/// `path` as `file` names it: relative to the directory that both lie in, if they do.
+fn beside<'a>(file: &Path, path: &'a Path) -> &'a Path {
+    let relative = file.parent().and_then(|directory| path.strip_prefix(directory).ok());
+    relative.filter(|relative| !relative.as_os_str().is_empty()).unwrap_or(path)
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
@@ -52,10 +58,14 @@ struct Document {
     arena: Option<Spanned<String>>,
     port: Option<Spanned<i64>>,
     root: Option<Spanned<i64>>,
-    #[serde(default)]
-    rdma: Rdma,
+    #[serde(default = "open")]
+    rdma: Spanned<Rdma>,
     #[serde(default)]
     node: Vec<Spanned<Node>>,
+}
+
+fn open() -> Spanned<Rdma> {
+    Spanned::new(0..0, Rdma::default())
 }
 
 #[derive(Deserialize)]
@@ -63,8 +73,8 @@ struct Document {
 struct Node {
     id: Option<Spanned<i64>>,
     address: Spanned<String>,
-    #[serde(default)]
-    rdma: Rdma,
+    #[serde(default = "open")]
+    rdma: Spanned<Rdma>,
 }
 
 #[derive(Serialize)]
@@ -102,18 +112,37 @@ fn parse(text: &str, file: &Path) -> Result<Cluster, Wrong> {
     let directory = file.parent().unwrap_or(Path::new(""));
     Ok(Cluster {
         id: at(&document.id, |id| id.parse().map_err(|e| format!("id: {e}")))?,
-        key_file: at(&document.key_file, |path| match path.is_empty() {
-            true => Err("key_file is empty: name the file that `kddm key new FILE` made".to_owned()),
-            false => Ok(directory.join(path)),
+        key_file: at(&document.key_file, |path| match Path::new(path).file_name() {
+            None => {
+                Err(format!("key_file = {path:?} names no file: name the one that `kddm key new FILE` made"))
+            }
+            Some(_) => Ok(directory.join(path)),
         })?,
         fabric: optional(&document.fabric, |name| name.parse())?.unwrap_or_default(),
         arena_bytes: optional(&document.arena, |size| arena(size))?.unwrap_or(DEFAULT_ARENA_BYTES),
         port: optional(&document.port, |&port| within("port", port, 1, 65535))?.unwrap_or(DEFAULT_PORT),
-        root: optional(&document.root, |&root| within("root", root, 1, u32::MAX))?,
+        root: optional(&document.root, |&root| within("root", root, 1, u32::MAX).and_then(inode))?,
         nodes: nodes(&document.node)?,
         rdma_of: rdma_of(&document.node)?,
-        rdma: document.rdma,
+        rdma: at(&document.rdma, device)?,
     })
+}
+
+/// An inode number has a node's id in its highest byte, and a number from 1 on below.
+fn inode(root: u32) -> Result<u32, String> {
+    match NodeId::new((root >> 24) as u8) {
+        Ok(_) if root & 0xff_ffff != 0 => Ok(root),
+        _ => Err(format!(
+            "root = {root} is no inode's number: write that of the root directory, node * 16777216 + 1 (`kddm status` shows it)"
+        )),
+    }
+}
+
+fn device(rdma: &Rdma) -> Result<Rdma, String> {
+    match rdma.port {
+        Some(0) => Err("port = 0 is out of range: ports of a device are numbered from 1".to_owned()),
+        _ => Ok(rdma.clone()),
+    }
 }
 
 fn arena(size: &str) -> Result<u64, String> {
@@ -142,7 +171,7 @@ fn nodes(tables: &[Spanned<Node>]) -> Result<Vec<Member>, Wrong> {
                 );
                 return Err((table.span(), what));
             }
-            if other.address == member.address {
+            if other.address.to_canonical() == member.address.to_canonical() {
                 let what = format!(
                     "node {} and node {} have the same address {}",
                     other.id, member.id, member.address
@@ -158,8 +187,8 @@ fn nodes(tables: &[Spanned<Node>]) -> Result<Vec<Member>, Wrong> {
 
 /// Called when the nodes have been found to be right.
 fn rdma_of(tables: &[Spanned<Node>]) -> Result<BTreeMap<NodeId, Rdma>, Wrong> {
-    let chosen = tables.iter().map(Spanned::as_ref).filter(|node| !node.rdma.is_open());
-    chosen.map(|node| Ok((member(node)?.id, node.rdma.clone()))).collect()
+    let chosen = tables.iter().map(Spanned::as_ref).filter(|node| !node.rdma.as_ref().is_open());
+    chosen.map(|node| Ok((member(node)?.id, at(&node.rdma, device)?))).collect()
 }
 
 fn member(node: &Node) -> Result<Member, Wrong> {
@@ -168,6 +197,12 @@ fn member(node: &Node) -> Result<Member, Wrong> {
             format!("address {text:?} is no IP address: write one like \"10.0.0.1\" (no name, no port; the port is the cluster's)")
         })
     })?;
+    if address.is_unspecified() || address.is_multicast() {
+        let what = format!(
+            "{address} is the address of no single machine: write the one that the node's peers reach it by"
+        );
+        return Err((node.address.span(), what));
+    }
     let given = optional(&node.id, |&id| within("id", id, 1, MAX_NODES as u8))?;
     let id = match given {
         Some(id) => NodeId::new(id).ok(),
@@ -233,7 +268,16 @@ mod tests {
         );
         let cluster = parse(&text).unwrap();
         assert_eq!(cluster.arena_bytes, 64 << 20);
-        assert_eq!(parse(&cluster.to_text()).unwrap(), cluster);
+        assert_eq!(parse(&cluster.to_text(Path::new("/etc/kdfs/cluster.toml"))).unwrap(), cluster);
+    }
+
+    #[test]
+    fn a_relative_file_is_read_again_as_it_was_written() {
+        let text = format!("{HEAD}[[node]]\naddress = \"10.0.0.1\"\n");
+        let file = Path::new("here/cluster.toml");
+        let cluster = Cluster::parse(&text, file).unwrap();
+        assert_eq!(cluster.key_file, Path::new("here/k"));
+        assert_eq!(Cluster::parse(&cluster.to_text(file), file).unwrap(), cluster);
     }
 
     #[test]
@@ -250,7 +294,7 @@ mod tests {
         assert_eq!(of(1), device("mlx5_0", Some(2), None));
         assert_eq!(of(2), device("mlx5_0", Some(2), Some(5)));
         assert_eq!(of(3), device("rxe0", None, None));
-        assert_eq!(parse(&cluster.to_text()).unwrap(), cluster);
+        assert_eq!(parse(&cluster.to_text(Path::new("/etc/kdfs/cluster.toml"))).unwrap(), cluster);
     }
 
     #[test]
@@ -269,6 +313,11 @@ mod tests {
             (format!("{HEAD}arena = \"4 KiB\"\n{node}"), 3, "at least \"8 MiB\""),
             (format!("{HEAD}port = 70000\n{node}"), 3, "from 1 to 65535"),
             (format!("{HEAD}root = 0\n{node}"), 3, "from 1 to 4294967295"),
+            (format!("{HEAD}root = 16777216\n{node}"), 3, "no inode's number"),
+            (format!("{HEAD}[rdma]\nport = 0\n{node}"), 3, "numbered from 1"),
+            (format!("{HEAD}{node}rdma = {{ port = 0 }}\n"), 5, "numbered from 1"),
+            (format!("{HEAD}[[node]]\nid = 1\naddress = \"0.0.0.0\"\n"), 5, "no single machine"),
+            (format!("{HEAD}{node}[[node]]\nid = 2\naddress = \"::ffff:10.0.0.1\"\n"), 5, "the same address"),
             (format!("{HEAD}{node}{node}"), 5, "both node 1"),
             (format!("{HEAD}{node}[[node]]\nid = 2\naddress = \"10.0.0.1\"\n"), 5, "the same address"),
             (format!("{HEAD}{node}id = 255\n"), 5, "from 1 to 254"),

@@ -30,7 +30,7 @@ impl Cluster {
     /// The directory is missing, not writable, or full.
     pub fn save(&self, file: &Path) -> Result<(), ClusterError> {
         let temporary = file.with_extension("toml.new");
-        write_new(&temporary, 0o644, self.to_text().as_bytes(), true)
+        write_new(&temporary, 0o644, self.to_text(file).as_bytes(), true)
             .and_then(|()| fs::rename(&temporary, file))
             .map_err(|error| ClusterError::Write { file: file.to_owned(), error })
     }

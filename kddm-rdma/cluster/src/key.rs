@@ -21,11 +21,13 @@ impl Key {
         &self.0
     }
 
-    pub(crate) fn parse(text: &str) -> Option<Key> {
+    /// The key in the text of its file; `None` if there is none.
+    pub fn parse(text: &str) -> Option<Key> {
         hex(text.trim()).map(Key)
     }
 
-    pub(crate) fn text(&self) -> String {
+    /// The text of its file: the secret.
+    pub fn text(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).chain(["\n".to_owned()]).collect()
     }
 }

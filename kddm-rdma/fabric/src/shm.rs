@@ -18,6 +18,9 @@
 mod bell;
 mod config;
 mod door;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod link;
 mod offer;
 mod reads;

@@ -17,6 +17,9 @@ mod connections;
 mod dial;
 mod due;
 mod frame;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod greeting;
 mod noise;
 mod opening;

@@ -19,6 +19,9 @@
 
 mod config;
 mod exchange;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod hardware;
 mod link;
 mod outbox;

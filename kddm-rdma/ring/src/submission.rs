@@ -105,6 +105,15 @@ impl Submission {
     /// # Errors
     /// It says nothing that this version knows.
     pub fn request(&self) -> Result<Request, Malformed> {
+        let request = self.parsed()?;
+        // One form of each: what a request does not use is 0, and a later version can give it a meaning.
+        match Submission::new(self.tag, request, self.is_quiet()) == *self {
+            true => Ok(request),
+            false => Err(Malformed::Unknown),
+        }
+    }
+
+    fn parsed(&self) -> Result<Request, Malformed> {
         if self.zero != 0 || self.flags & !KNOWN_FLAGS != 0 {
             return Err(Malformed::Unknown);
         }

@@ -2,7 +2,7 @@
 
 mod answer;
 mod listener;
-mod stream;
+pub(crate) mod stream;
 
 pub(crate) use listener::bind;
 pub use listener::{AdminError, Listener};

@@ -12,14 +12,14 @@
 //! The protocol is spoken directly, because the rules of coherence need what a binding would hide: signals of waiting
 //! processes, node ids with generations, and later the order of invalidations and answers.
 
-mod abi;
+pub(crate) mod abi;
 mod answer;
 mod device;
 mod dispatch;
 mod handles;
 mod operations;
 mod pending;
-mod request;
+pub(crate) mod request;
 mod session;
 
 pub use operations::Operations;

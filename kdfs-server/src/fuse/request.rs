@@ -61,12 +61,15 @@ impl<'a> Request<'a> {
     /// The request in `bytes`, all of which were read at once.
     ///
     /// # Errors
-    /// It is shorter than what its opcode needs.
+    /// It is shorter than what its opcode needs, or of another length than it says.
     pub fn parse(bytes: &'a [u8]) -> Result<Request<'a>, Malformed> {
         let length = bytes.len();
         let Ok((header, _)) = InHeader::read_from_prefix(bytes) else {
             return Err(Malformed { opcode: 0, length });
         };
+        if header.len as usize != length {
+            return Err(Malformed { opcode: header.opcode, length });
+        }
         // Extensions stand at the end, in units of 8 bytes; none is requested at INIT.
         let extensions = 8 * (header.extensions & 0xffff) as usize;
         let body = size_of::<InHeader>()..length.saturating_sub(extensions);
@@ -148,7 +151,8 @@ mod tests {
     use zerocopy::IntoBytes;
 
     fn request(opcode: u32, body: &[u8]) -> Vec<u8> {
-        let header = InHeader { opcode, unique: 7, nodeid: 1, ..InHeader::default() };
+        let len = (size_of::<InHeader>() + body.len()) as u32;
+        let header = InHeader { len, opcode, unique: 7, nodeid: 1, ..InHeader::default() };
         [header.as_bytes(), body].concat()
     }
 
@@ -177,6 +181,12 @@ mod tests {
             for length in 0..whole.len() {
                 assert!(Request::parse(&whole[..length]).is_err(), "opcode {opcode}, {length} bytes");
             }
+            for length in 0..body.len() {
+                let shorter = request(opcode, &body[..length]);
+                assert!(Request::parse(&shorter).is_err(), "opcode {opcode}, {length} honest bytes");
+            }
+            let longer = [&whole[..], b"x"].concat();
+            assert!(Request::parse(&longer).is_err(), "opcode {opcode}, more bytes than it says");
         }
     }
 

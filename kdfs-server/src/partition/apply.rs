@@ -74,14 +74,18 @@ pub(crate) struct Found {
 /// Reads the log; `None` if there is none.
 pub(crate) fn verify(native: &Native, partition: [u8; 16]) -> io::Result<Option<Found>> {
     let path = native.path(paths::BATCH);
-    if !native.disk().exists(&path)? {
-        return Ok(None);
+    match native.disk().exists(&path)? {
+        true => verify_file(native.disk(), &path, partition).map(Some),
+        false => Ok(None),
     }
-    let length = native.disk().length(&path)?;
+}
+
+pub(super) fn verify_file(disk: &dyn Disk, path: &Path, partition: [u8; 16]) -> io::Result<Found> {
+    let length = disk.length(path)?;
     let mut found = Found::default();
     let mut place = 0;
     while place < length || length == 0 {
-        match verify_one(native.disk(), &path, place, partition)? {
+        match verify_one(disk, path, place, partition)? {
             Ok(header) if place == 0 || header.number.get() == found.number + 1 => {
                 let end = place + BATCH_HEADER_SIZE as u64 + header.length.get();
                 found.places.push(place..end);
@@ -99,7 +103,7 @@ pub(crate) fn verify(native: &Native, partition: [u8; 16]) -> io::Result<Option<
             }
         }
     }
-    Ok(Some(found))
+    Ok(found)
 }
 
 /// The header of the checkpoint at `place`, if it is whole and undamaged. `Err` inside: why it is not.
@@ -144,7 +148,7 @@ fn checksum(disk: &dyn Disk, path: &Path, begin: u64, length: u64) -> io::Result
 }
 
 /// The records of a checkpoint, one after the other, in bounded memory.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     disk: &'a dyn Disk,
     path: &'a Path,
     /// What was read and not used yet.
@@ -156,12 +160,12 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(disk: &'a dyn Disk, path: &'a Path, place: &Range<u64>) -> Reader<'a> {
+    pub(super) fn new(disk: &'a dyn Disk, path: &'a Path, place: &Range<u64>) -> Reader<'a> {
         let begin = place.start + BATCH_HEADER_SIZE as u64;
         Reader { disk, path, chunk: Vec::new(), used: 0, place: begin, end: place.end }
     }
 
-    fn next(&mut self) -> io::Result<Option<(Change, &[u8])>> {
+    pub(super) fn next(&mut self) -> io::Result<Option<(Change, &[u8])>> {
         if self.used == self.chunk.len() && self.place == self.end {
             return Ok(None);
         }

@@ -8,8 +8,8 @@
 //! written under the name [`paths::BATCH_NEW`](crate::paths::BATCH_NEW) and committed by renaming it to
 //! [`paths::BATCH`](crate::paths::BATCH), where others may follow it. Applying it twice is the same as applying it once.
 
-use crate::layout::assert_layout;
-use crate::{FormatError, INODE_SIZE, PAGE_SIZE, sets};
+use crate::layout::{assert_layout, not_zero};
+use crate::{FormatError, INODE_SIZE, PAGE_SIZE, bitmap, sets};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -96,6 +96,9 @@ impl BatchHeader {
         }
         if header.partition != partition {
             return Err(FormatError::Field { what: WHAT, field: "its partition", found: 0 });
+        }
+        if let Some(found) = not_zero(&header.reserved) {
+            return Err(FormatError::Field { what: WHAT, field: "reserved bytes", found });
         }
         header.checksum = 0.into();
         Ok(header)
@@ -194,10 +197,20 @@ impl RecordHeader {
             5 => Change::Remove { local },
             kind => return Err(FormatError::Field { what: RECORD, field: "kind", found: kind.into() }),
         };
-        if RecordHeader::of(change) != header || local > sets::MAX_LOCAL_ID {
-            return Err(FormatError::Field { what: RECORD, field: "local id", found: local.into() });
+        let field = |field, found: u32| Err(FormatError::Field { what: RECORD, field, found: found.into() });
+        let expected = RecordHeader::of(change);
+        if header.length != expected.length {
+            return field("length", header.length.get());
         }
-        Ok(change)
+        if header != expected {
+            return field("a field that is zero", header.kind.into());
+        }
+        match change {
+            Change::Bitmap { page } if page >= bitmap::PAGES => field("page of the bitmap", page),
+            Change::Bitmap { .. } => Ok(change),
+            _ if !(1..=sets::MAX_LOCAL_ID).contains(&local) => field("local id", local),
+            _ => Ok(change),
+        }
     }
 }
 
@@ -235,7 +248,7 @@ mod tests {
         for change in [
             Change::Meta { local },
             Change::Page { local, page: u32::MAX },
-            Change::Bitmap { page: 9 },
+            Change::Bitmap { page: bitmap::PAGES - 1 },
             Change::Truncate { local, page: 0 },
             Change::Remove { local },
         ] {
@@ -251,7 +264,13 @@ mod tests {
         bytes[0] = 1;
         bytes[12] = 1;
         assert!(RecordHeader::verify(&bytes).is_err(), "a length that is not the change's");
-        bytes = *RecordHeader::of(Change::Remove { local: 1 << 24 }).bytes().first_chunk::<16>().unwrap();
-        assert!(RecordHeader::verify(&bytes).is_err(), "a local id out of range");
+        for (change, name) in [
+            (Change::Remove { local: 1 << 24 }, "local id"),
+            (Change::Remove { local: 0 }, "local id"),
+            (Change::Bitmap { page: bitmap::PAGES }, "page of the bitmap"),
+        ] {
+            let refused = RecordHeader::verify(RecordHeader::of(change).bytes());
+            assert!(matches!(refused, Err(FormatError::Field { field, .. }) if field == name), "{refused:?}");
+        }
     }
 }

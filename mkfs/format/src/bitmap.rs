@@ -10,7 +10,7 @@
 //! it gave out, so an id that is used again does not repeat one within 2^24. A crash can take back the newest
 //! counts, so each life of the server continues far from where any recent one may have been.
 
-use crate::layout::assert_layout;
+use crate::layout::{assert_layout, not_zero};
 use crate::{FormatError, PAGE_SIZE, sets};
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -62,7 +62,20 @@ pub fn seal(page: &mut [u8; PAGE_SIZE]) {
 /// What is wrong with it.
 pub fn verify(page: &mut [u8; PAGE_SIZE], object: u32) -> Result<(), FormatError> {
     crate::checksum::verify(page, 4, WHAT)?;
-    BitmapPage::of(page, object)?;
+    let Some(page) = BitmapPage::of(page, object)? else { return Ok(()) };
+    if let Some(found) = not_zero(&page.reserved) {
+        return Err(FormatError::Field { what: WHAT, field: "reserved bytes", found });
+    }
+    let bits: u32 = page.bits.iter().map(|byte| byte.count_ones()).sum();
+    // Bits of ids that do not exist count as none.
+    let taken = page.taken().count() as u32;
+    if taken != page.taken.get() || taken != bits {
+        return Err(FormatError::Field {
+            what: WHAT,
+            field: "number of taken ids",
+            found: page.taken.get().into(),
+        });
+    }
     Ok(())
 }
 
@@ -268,6 +281,29 @@ mod tests {
         assert!(matches!(BitmapPage::of(&bytes, NODE | 4), Err(FormatError::Field { .. })));
         assert!(matches!(BitmapPage::of(&[1; PAGE_SIZE], NODE), Err(FormatError::Magic { .. })));
         assert!(matches!(BitmapPage::of(&[0; 64], NODE), Err(FormatError::Length { .. })));
+    }
+
+    #[test]
+    fn what_is_said_to_be_taken_is_what_is_taken() {
+        for harm in [
+            |page: &mut BitmapPage| page.taken = 4.into(),
+            |page: &mut BitmapPage| page.bits[9] |= 1,
+            |page: &mut BitmapPage| {
+                page.bits[0] |= 1; // local id 0, which names nothing
+                page.taken = 4.into();
+            },
+        ] {
+            let mut bytes = [0; PAGE_SIZE];
+            let bitmap = page(&mut bytes, 0);
+            (0..3).for_each(|_| assert!(bitmap.allocate().is_some()));
+            harm(bitmap);
+            seal(&mut bytes);
+            let refused = verify(&mut bytes, NODE);
+            assert!(
+                matches!(refused, Err(FormatError::Field { field: "number of taken ids", .. })),
+                "{refused:?}"
+            );
+        }
     }
 
     #[test]

@@ -91,16 +91,27 @@ pub fn seal(page: &mut [u8; PAGE_SIZE]) {
     crate::checksum::seal(page, 8);
 }
 
-/// Checks a page that comes from disk: its checksum, then what [`Leaf::read`] checks. Clears the checksum field.
+/// Checks a page that comes from disk: its checksum, what [`Leaf::read`] checks, and that there is nothing else. Clears the
+/// checksum field.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn verify(page: &mut [u8; PAGE_SIZE], id: PageId) -> Result<(), FormatError> {
     crate::checksum::verify(page, 8, WHAT)?;
-    if !is_split(page, id)? {
-        Leaf::read(page, id)?;
+    let Some(header) = header(page, id)? else { return Ok(()) };
+    let (used, count) = match header.kind {
+        SPLIT => (0, 0),
+        _ => (header.used.get().into(), Leaf::read(page, id)?.count()),
+    };
+    // Exactly what would be written: a page that says more than is known is another version's, or damaged.
+    let mut written = *page;
+    write_header(&mut written, id, header.kind, used, count);
+    match written.iter().zip(page.iter()).position(|(known, found)| known != found) {
+        None => Ok(()),
+        Some(at) => {
+            Err(FormatError::Field { what: WHAT, field: "a byte that is zero", found: page[at].into() })
+        }
     }
-    Ok(())
 }
 
 /// The header of a page, if it is this page of this directory; `None` for a page that was never written.

@@ -1,7 +1,7 @@
 //! An inode: the content of an INODE object and, with its checksum filled in, of `.meta`.
 
-use crate::layout::assert_layout;
-use crate::{FormatError, sets};
+use crate::layout::{assert_layout, not_zero};
+use crate::{FormatError, directory::MAX_DEPTH, sets};
 use std::time::Duration;
 use zerocopy::little_endian::{I64, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -89,7 +89,7 @@ impl FileType {
 
     /// The type of a directory entry's byte.
     pub fn of_entry_byte(byte: u8) -> Option<FileType> {
-        FileType::of_mode(u32::from(byte) << 12)
+        FileType::of_mode(u32::from(byte) << 12).filter(|file_type| file_type.entry_byte() == byte)
     }
 }
 
@@ -298,8 +298,14 @@ impl UnverifiedInode {
         if inode.inode.get() != number {
             return field("its number", inode.inode.get().into());
         }
-        if FileType::of_mode(inode.mode.get()).is_none() {
+        if FileType::of_mode(inode.mode.get()).is_none() || inode.mode.get() & !(TYPE_BITS | 0o7777) != 0 {
             return field("mode", inode.mode.get().into());
+        }
+        if u32::from(inode.depth) > MAX_DEPTH {
+            return field("depth", inode.depth.into());
+        }
+        if inode.flags != 0 {
+            return field("flags", inode.flags.into());
         }
         if inode.generation.get() > sets::GENERATION_MASK {
             return field("generation", inode.generation.get().into());
@@ -311,6 +317,9 @@ impl UnverifiedInode {
             if time.nanoseconds.get() >= 1_000_000_000 {
                 return field("nanoseconds", time.nanoseconds.get().into());
             }
+        }
+        if let Some(found) = not_zero(&inode.reserved) {
+            return field("reserved bytes", found);
         }
         inode.checksum = 0.into();
         Ok(inode)
@@ -355,8 +364,15 @@ mod tests {
         assert!(matches!(verify(&other.sealed()), Err(FormatError::Version { found: 2, .. })));
         let elsewhere = Inode { inode: 0x0200_0007.into(), ..sample() };
         assert!(matches!(verify(&elsewhere.sealed()), Err(FormatError::Field { field: "its number", .. })));
-        let nothing = Inode { mode: 0o644.into(), ..sample() };
-        assert!(matches!(verify(&nothing.sealed()), Err(FormatError::Field { field: "mode", .. })));
+        let named = |inode: Inode| match verify(&inode.sealed()) {
+            Err(FormatError::Field { field, .. }) => field,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(named(Inode { mode: 0o644.into(), ..sample() }), "mode");
+        assert_eq!(named(Inode { mode: 0o1100644.into(), ..sample() }), "mode", "bits beyond the type");
+        assert_eq!(named(Inode { depth: 32, ..sample() }), "depth");
+        assert_eq!(named(Inode { flags: 1, ..sample() }), "flags");
+        assert_eq!(named(Inode { reserved: [1; 128], ..sample() }), "reserved bytes");
     }
 
     #[test]
@@ -380,5 +396,6 @@ mod tests {
         assert_eq!(FileType::Directory.entry_byte(), 4);
         assert_eq!(FileType::of_entry_byte(10), Some(FileType::Symlink));
         assert_eq!(FileType::of_entry_byte(0), None);
+        assert_eq!(FileType::of_entry_byte(0x20 | 8), None, "bits beyond the type");
     }
 }

@@ -10,3 +10,8 @@ macro_rules! assert_layout {
 }
 
 pub(crate) use assert_layout;
+
+/// The first of the reserved bytes that is not zero, as it has to be in this version.
+pub(crate) fn not_zero<'a>(reserved: impl IntoIterator<Item = &'a u8>) -> Option<u64> {
+    reserved.into_iter().find(|&&byte| byte != 0).map(|&byte| byte.into())
+}

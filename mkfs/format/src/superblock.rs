@@ -1,6 +1,6 @@
 //! The superblock: the first page of the file `...`.
 
-use crate::layout::assert_layout;
+use crate::layout::{assert_layout, not_zero};
 use crate::{FormatError, PAGE_SIZE, Timestamp, sets};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -142,8 +142,20 @@ impl UnverifiedSuperblock {
         if sets::inode_number(sets::node_of(root), sets::local_of(root)).is_none() {
             return field("root inode", root.into());
         }
+        let generation = superblock.root_generation.get();
+        if !(1..=sets::GENERATION_MASK).contains(&generation) {
+            return field("root generation", generation.into());
+        }
+        let nanoseconds = superblock.formatted.nanoseconds.get();
+        if nanoseconds >= 1_000_000_000 {
+            return field("nanoseconds", nanoseconds.into());
+        }
         if superblock.clean > 1 {
             return field("clean flag", superblock.clean.into());
+        }
+        let reserved = superblock.reserved_a.iter().chain(superblock.reserved_b.as_bytes());
+        if let Some(found) = not_zero(reserved.chain(&superblock.reserved)) {
+            return field("reserved bytes", found);
         }
         superblock.checksum = 0.into();
         Ok(superblock)
@@ -189,8 +201,20 @@ mod tests {
         let mut damaged = sample().sealed();
         damaged[4095] = 1;
         assert!(matches!(verify(&damaged), Err(FormatError::Checksum { .. })));
-        let nobody = Superblock { node: 0, ..sample() };
-        assert!(matches!(verify(&nobody.sealed()), Err(FormatError::Field { field: "node id", .. })));
+        for (wrong, name) in [
+            (Superblock { node: 0, ..sample() }, "node id"),
+            (Superblock { root: 5.into(), ..sample() }, "root inode"),
+            (Superblock { root_generation: 0.into(), ..sample() }, "root generation"),
+            (Superblock { formatted: Timestamp::new(1, 1_000_000_000), ..sample() }, "nanoseconds"),
+            (Superblock { clean: 2, ..sample() }, "clean flag"),
+            (Superblock { reserved_a: [0, 1], ..sample() }, "reserved bytes"),
+        ] {
+            let error = verify(&wrong.sealed());
+            assert!(
+                matches!(error, Err(FormatError::Field { field, .. }) if field == name),
+                "{name}: {error:?}"
+            );
+        }
     }
 
     #[test]

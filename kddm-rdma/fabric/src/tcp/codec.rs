@@ -68,8 +68,7 @@ impl Control {
     /// Appends the message.
     pub(super) fn encode(&self, version: u32, out: &mut Vec<u8>) {
         out.extend_from_slice(&version.to_le_bytes());
-        let bytes = bincode::encode_to_vec(self, CONFIG);
-        out.extend_from_slice(&bytes.expect("texts are cut below the limit, and memory takes any bytes"));
+        out.extend_from_slice(&encode_word(self));
     }
 
     /// The message that is exactly `bytes`, from a sender of our `version`.
@@ -79,25 +78,21 @@ impl Control {
         if theirs != version {
             return Err(Unreadable::Version(theirs));
         }
-        match bincode::decode_from_slice(rest, CONFIG) {
-            Ok((control, used)) if used == rest.len() => Ok(control),
-            _ => Err(Unreadable::Malformed),
-        }
+        decode_word(rest).ok_or(Unreadable::Malformed)
     }
 }
 
 /// What a fabric says to a peer's, as bytes.
 pub(crate) fn encode_word(word: &impl Encode) -> Vec<u8> {
     let bytes = bincode::encode_to_vec(word, CONFIG);
-    bytes.expect("fabrics say little at a time, and memory takes any bytes")
+    bytes.expect("a vector takes any bytes")
 }
 
-/// What a peer's fabric says; `None` if it is nothing that this one knows.
-pub(crate) fn decode_word<T: Decode<()>>(bytes: &[u8]) -> Option<T> {
-    match bincode::decode_from_slice(bytes, CONFIG) {
-        Ok((word, used)) if used == bytes.len() => Some(word),
-        _ => None,
-    }
+/// What a peer's fabric says; `None` if it is nothing that this one knows. As in `wire`, each word has one encoding: bincode
+/// would also take a small number in more bytes than it needs.
+pub(crate) fn decode_word<T: Encode + Decode<()>>(bytes: &[u8]) -> Option<T> {
+    let (word, _) = bincode::decode_from_slice(bytes, CONFIG).ok()?;
+    (encode_word(&word) == bytes).then_some(word)
 }
 
 fn cut(text: &str) -> String {
@@ -142,6 +137,13 @@ mod tests {
             let longer = [&bytes[..], b"x"].concat();
             assert_eq!(Control::decode(7, &longer), Err(Unreadable::Malformed));
         }
+    }
+
+    #[test]
+    fn a_number_in_more_bytes_than_it_needs_is_refused() {
+        assert_eq!(decode_word::<u32>(&[7]), Some(7));
+        assert_eq!(decode_word::<u32>(&[251, 7, 0]), None);
+        assert_eq!(decode_word::<u32>(&[7, 0]), None);
     }
 
     proptest! {

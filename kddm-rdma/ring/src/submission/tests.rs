@@ -73,6 +73,8 @@ fn what_is_not_known_is_refused() {
         Submission { operation: 255, ..good },
         Submission { flags: 0x80, ..good },
         Submission { zero: 1, ..good },
+        Submission { handle: 1, ..good },
+        Submission { flags: TRY, ..good },
         Submission { operation: operation::GET, flags: TRY | TIMED, ..good },
     ] {
         assert_eq!(bad.request(), Err(Malformed::Unknown), "{bad:?}");

@@ -5,7 +5,10 @@ use anyhow::{Result, bail};
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
 use kddm_cluster::admin::{Dump, Reply, Request};
-use kdfs_client::{Connection, mount_options::inode};
+use kdfs_client::{
+    Connection,
+    mount_options::{inode, number},
+};
 use kdfs_format::sets;
 
 /// The state of an object on every node of this host: its home's directory entry, and each copy.
@@ -58,7 +61,8 @@ fn table(dumps: &[Dump]) -> Table {
 }
 
 fn number(text: &str) -> Result<u32, String> {
-    inode(text).map_err(|_| format!("{text:?} is no object number: write 7, 0x7 or, for an inode, 1:7"))
+    mount_options::number(text)
+        .ok_or_else(|| format!("{text:?} is no object number: write 7, 0x7 or, for an inode, 1:7"))
 }
 
 fn set(name: &str, server: &mut Connection) -> Result<u64> {

@@ -5,7 +5,7 @@
 //! ```
 
 use super::{HEADER_SIZE, Header, Key, LEAF, MAX_NAME, PageId, ROOM, SPLIT, WHAT, header, write_header};
-use crate::{FileType, FormatError, PAGE_SIZE};
+use crate::{FileType, FormatError, PAGE_SIZE, sets};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -158,6 +158,12 @@ fn check(mut bytes: &[u8], count: usize, id: PageId) -> Result<(), FormatError> 
         let ordered = before.is_none_or(|before| before < entry.key);
         if !ordered || entry.key.page(id.depth()) != id.page {
             return Err(damaged("the key of an entry", index));
+        }
+        if sets::inode_number(sets::node_of(entry.inode), sets::local_of(entry.inode)).is_none() {
+            return Err(damaged("the inode of an entry", entry.inode as usize));
+        }
+        if !(1..=sets::GENERATION_MASK).contains(&entry.generation) {
+            return Err(damaged("the generation of an entry", entry.generation as usize));
         }
         if !is_name(entry.name) {
             return Err(damaged("the name of an entry", index));
