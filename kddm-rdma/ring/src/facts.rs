@@ -13,7 +13,7 @@ pub struct SetFacts {
     pub uid: u32,
     pub gid: u32,
     pub mode: u16,
-    /// 0 by hash, 1 the node `node`, 2 the top byte of the object's number.
+    /// 0 by hash, 1 the node `node`, 2 the top byte of the object's number, 3 by the server's function of the number `node`.
     pub home: u8,
     pub node: u8,
     pub name: u16,
@@ -68,14 +68,16 @@ impl SetFacts {
     #[must_use]
     pub fn with_home(self, home: Home) -> SetFacts {
         let (home, node) = match home {
+            Home::Hash => (0, 0),
             Home::Node(node) => (1, node.get()),
             Home::ObjectBits => (2, 0),
-            Home::Hash | Home::SubjectBits => (0, 0),
+            Home::Custom(function) => (3, function.number),
+            Home::SubjectBits => (4, 0),
         };
         SetFacts { home, node, ..self }
     }
 
-    /// Which node is the home of an object; `None`: this version does not know such sets.
+    /// Which node is the home of an object; `None`: a program cannot know.
     pub fn home(&self) -> Option<Home> {
         match self.home {
             0 => Some(Home::Hash),

@@ -47,6 +47,9 @@ pub enum Request {
     Nothing,
     /// A get or grab: the object's bytes go to `into`. Done tells the hold.
     Hold { key: ObjectKey, hold: Hold, first_touch: FirstTouch, wait: Wait, into: Region },
+    /// Holds of `count` neighbouring objects, taken in ascending order; their bytes go to `into`, one object behind the other. Done tells the first
+    /// hold, which the others follow.
+    HoldRange { key: ObjectKey, count: u32, hold: Hold, into: Region },
     /// The end of a hold; what was changed is taken from the region first.
     Put { hold: HoldId, changed: Option<Region> },
     /// Begin to bring copies of `count` objects here.
@@ -114,6 +117,7 @@ impl Request {
             | Request::Fsync { .. }
             | Request::Truncate { .. } => [None, None],
             Request::Hold { into: region, .. }
+            | Request::HoldRange { into: region, .. }
             | Request::Put { changed: Some(region), .. }
             | Request::Local { into: region, .. }
             | Request::CreateSet { name: region, .. }
@@ -149,6 +153,7 @@ pub enum Malformed {
 const HOME_HASH: u64 = 0;
 const HOME_NODE: u64 = 1;
 const HOME_OBJECT: u64 = 2;
+const HOME_REFUSED: u64 = 0xff;
 
 impl SetDetails {
     /// `size | home << 32 | node << 40`.
@@ -156,7 +161,9 @@ impl SetDetails {
         let (home, node) = match self.home {
             Home::Node(node) => (HOME_NODE, node.get()),
             Home::ObjectBits => (HOME_OBJECT, 0),
-            Home::Hash | Home::SubjectBits => (HOME_HASH, 0),
+            Home::Hash => (HOME_HASH, 0),
+            // A program cannot choose these.
+            Home::SubjectBits | Home::Custom(_) => (HOME_REFUSED, 0),
         };
         u64::from(self.object_size) | home << 32 | u64::from(node) << 40
     }

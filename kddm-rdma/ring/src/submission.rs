@@ -46,6 +46,8 @@ mod operation {
     pub const SYNC: u8 = 9;
     pub const CANCEL: u8 = 10;
     pub const LOCAL: u8 = 11;
+    pub const GET_RANGE: u8 = 12;
+    pub const GRAB_RANGE: u8 = 13;
     pub const CREATE_SET: u8 = 16;
     pub const OPEN_SET: u8 = 17;
     pub const DESTROY_SET: u8 = 18;
@@ -123,6 +125,8 @@ impl Submission {
             operation::NOTHING => Request::Nothing,
             operation::GET => self.hold(key, Hold::Shared)?,
             operation::GRAB => self.hold(key, Hold::Exclusive)?,
+            operation::GET_RANGE => self.range(key, Hold::Shared),
+            operation::GRAB_RANGE => self.range(key, Hold::Exclusive),
             operation::PUT => Request::Put { hold: HoldId(handle), changed: None },
             operation::PUT_CHANGED => Request::Put { hold: HoldId(handle), changed: Some(region) },
             operation::PREFETCH => Request::Prefetch { key, count: self.count },
@@ -170,6 +174,10 @@ impl Submission {
         Ok(Request::Hold { key, hold, first_touch, wait, into: self.region })
     }
 
+    fn range(&self, key: ObjectKey, hold: Hold) -> Request {
+        Request::HoldRange { key, count: self.count, hold, into: self.region }
+    }
+
     fn fill(&mut self, request: Request) {
         self.operation = number(&request);
         match request {
@@ -186,6 +194,10 @@ impl Submission {
                         self.argument = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
                     }
                 }
+            }
+            Request::HoldRange { key, count, into, hold: _ } => {
+                self.key(key);
+                (self.count, self.region) = (count, into);
             }
             Request::Put { hold, changed } => {
                 self.handle = hold.0;
@@ -243,6 +255,8 @@ fn number(request: &Request) -> u8 {
         Request::Nothing => operation::NOTHING,
         Request::Hold { hold: Hold::Shared, .. } => operation::GET,
         Request::Hold { hold: Hold::Exclusive, .. } => operation::GRAB,
+        Request::HoldRange { hold: Hold::Shared, .. } => operation::GET_RANGE,
+        Request::HoldRange { hold: Hold::Exclusive, .. } => operation::GRAB_RANGE,
         Request::Put { changed: None, .. } => operation::PUT,
         Request::Put { changed: Some(_), .. } => operation::PUT_CHANGED,
         Request::Prefetch { .. } => operation::PREFETCH,

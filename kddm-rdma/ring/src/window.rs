@@ -45,8 +45,20 @@ struct Inner {
 /// A part of the window, owned. Empty pieces take no room.
 pub struct Piece {
     window: Window,
-    allocation: Option<Allocation>,
-    length: u32,
+    _owned: Option<Arc<Owned>>,
+    region: Region,
+}
+
+/// What the allocator gave, until the last piece of it goes.
+struct Owned {
+    window: Window,
+    allocation: Allocation,
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.window.0.free.lock().free(self.allocation);
+    }
 }
 
 impl Window {
@@ -61,13 +73,15 @@ impl Window {
     /// # Errors
     /// There is no room.
     pub fn piece(&self, length: u32) -> Result<Piece, WindowFull> {
+        let window = self.clone();
         if length == 0 {
-            return Ok(Piece { window: self.clone(), allocation: None, length });
+            return Ok(Piece { window, _owned: None, region: Region::default() });
         }
         let allocation = self.0.free.lock().allocate(length.div_ceil(UNIT));
-        let full = WindowFull { wanted: length, window: self.0.length };
-        let allocation = Some(allocation.ok_or(full)?);
-        Ok(Piece { window: self.clone(), allocation, length })
+        let allocation = allocation.ok_or(WindowFull { wanted: length, window: self.0.length })?;
+        let region = Region { offset: allocation.offset * UNIT, length };
+        let owned = Some(Arc::new(Owned { window: self.clone(), allocation }));
+        Ok(Piece { window, _owned: owned, region })
     }
 
     /// A piece with these bytes.
@@ -95,13 +109,23 @@ impl Window {
 impl Piece {
     /// Where it is.
     pub fn region(&self) -> Region {
-        let offset = self.allocation.map_or(0, |allocation| allocation.offset * UNIT);
-        Region { offset, length: self.length }
+        self.region
     }
 
     /// Leaves only the first `length` bytes to be seen.
     pub fn truncate(&mut self, length: u32) {
-        self.length = self.length.min(length);
+        self.region.length = self.region.length.min(length);
+    }
+
+    /// Cuts it into pieces of `length` bytes; what is left over is nobody's. Of no bytes there are none.
+    pub fn cut(self, length: u32) -> Vec<Piece> {
+        let count = self.region.length.checked_div(length).unwrap_or_default();
+        let piece = |number| Piece {
+            window: self.window.clone(),
+            _owned: self._owned.clone(),
+            region: Region { offset: self.region.offset + number * length, length },
+        };
+        (0..count).map(piece).collect()
     }
 
     fn first(&self) -> NonNull<u8> {
@@ -110,8 +134,8 @@ impl Piece {
             !inner.here.is_childs(),
             "a child process has no part in the holds and files of its parent; attach it anew"
         );
-        let at = inner.first + self.region().offset as usize;
-        match inner.memory.pointer(at, self.length as usize) {
+        let at = inner.first + self.region.offset as usize;
+        match inner.memory.pointer(at, self.region.length as usize) {
             Some(first) => first,
             None => panic!("BUG: a piece outside its window: {:?}", self.region()),
         }
@@ -123,23 +147,15 @@ impl Deref for Piece {
 
     fn deref(&self) -> &[u8] {
         // SAFETY: the bytes are mapped as long as the window is, which the piece keeps; no other piece has any of them (the allocator's
-        // promise), and the server does not write while nobody's request names them (the module's text).
-        unsafe { std::slice::from_raw_parts(self.first().as_ptr(), self.length as usize) }
+        // promise, and `cut`'s), and the server does not write while nobody's request names them (the module's text).
+        unsafe { std::slice::from_raw_parts(self.first().as_ptr(), self.region.length as usize) }
     }
 }
 
 impl DerefMut for Piece {
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `deref`, and the piece is borrowed mutably.
-        unsafe { std::slice::from_raw_parts_mut(self.first().as_ptr(), self.length as usize) }
-    }
-}
-
-impl Drop for Piece {
-    fn drop(&mut self) {
-        if let Some(allocation) = self.allocation.take() {
-            self.window.0.free.lock().free(allocation);
-        }
+        unsafe { std::slice::from_raw_parts_mut(self.first().as_ptr(), self.region.length as usize) }
     }
 }
 
@@ -175,6 +191,23 @@ mod tests {
         }
         pieces.clear();
         assert_eq!(window.piece(8192).unwrap().len(), 8192);
+    }
+
+    #[test]
+    fn a_piece_that_is_cut_comes_back_with_the_last_of_its_parts() {
+        let window = window(4096);
+        let mut parts = window.piece(4096).unwrap().cut(1000);
+        assert_eq!(parts.len(), 4);
+        for (part, value) in parts.iter_mut().zip(0..) {
+            part.fill(value);
+        }
+        assert!(parts.iter().zip(0..).all(|(part, value)| **part == [value; 1000]));
+        let last = parts.pop();
+        drop(parts);
+        assert!(window.piece(64).is_err());
+        drop(last);
+        assert!(window.piece(4096).is_ok());
+        assert!(window.piece(64).unwrap().cut(0).is_empty());
     }
 
     #[test]

@@ -26,9 +26,15 @@ pub trait Guard: Sized + Made {}
 impl Guard for Shared {}
 impl Guard for Exclusive {}
 
-/// Made of the answer that brought it.
 pub(crate) trait Made: Sized {
-    fn of(requests: Arc<Requests>, object: u32, answer: Answer) -> Result<Self>;
+    /// From a hold and where its bytes are.
+    fn made(requests: Arc<Requests>, object: u32, hold: HoldId, piece: Piece) -> Self;
+
+    /// From the answer that brought it.
+    fn of(requests: Arc<Requests>, object: u32, mut answer: Answer) -> Result<Self> {
+        let piece = answer.piece(0)?;
+        Ok(Self::made(requests, object, HoldId(answer.done.value), piece))
+    }
 }
 
 struct Held {
@@ -40,10 +46,6 @@ struct Held {
 }
 
 impl Held {
-    fn of(requests: Arc<Requests>, object: u32, mut answer: Answer) -> Result<Held> {
-        Ok(Held { requests, hold: HoldId(answer.done.value), object, piece: Some(answer.piece(0)?) })
-    }
-
     fn bytes(&self) -> &[u8] {
         self.piece.as_deref().unwrap_or_default()
     }
@@ -62,14 +64,14 @@ impl Held {
 }
 
 impl Made for Shared {
-    fn of(requests: Arc<Requests>, object: u32, answer: Answer) -> Result<Shared> {
-        Held::of(requests, object, answer).map(Shared)
+    fn made(requests: Arc<Requests>, object: u32, hold: HoldId, piece: Piece) -> Shared {
+        Shared(Held { requests, hold, object, piece: Some(piece) })
     }
 }
 
 impl Made for Exclusive {
-    fn of(requests: Arc<Requests>, object: u32, answer: Answer) -> Result<Exclusive> {
-        Held::of(requests, object, answer).map(|held| Exclusive { held, changed: false })
+    fn made(requests: Arc<Requests>, object: u32, hold: HoldId, piece: Piece) -> Exclusive {
+        Exclusive { held: Held { requests, hold, object, piece: Some(piece) }, changed: false }
     }
 }
 

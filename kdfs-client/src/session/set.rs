@@ -2,13 +2,13 @@
 
 use super::{
     Session,
-    guard::{Exclusive, Shared},
+    guard::{Exclusive, Guard, Shared},
     pending::Pending,
     requests::Requests,
 };
 use crate::{Error, error::Result};
 use kddm_object::{FirstTouch, Hold, Home, ObjectKey, SetId};
-use kddm_ring::{Request, SetDetails, SetFacts, Wait, split_named};
+use kddm_ring::{HoldId, Request, SetDetails, SetFacts, Wait, split_named};
 use std::{ops::Range, sync::Arc, time::Duration};
 use zerocopy::FromBytes;
 
@@ -262,22 +262,23 @@ impl Set {
         Local { set: self, after: None, found: Vec::new().into_iter(), ended: false }
     }
 
-    fn range<G: super::guard::Guard>(&self, objects: Range<u32>, hold: Hold) -> Result<Vec<G>> {
-        let mut guards = Vec::with_capacity(objects.len());
-        let count = objects.end.saturating_sub(objects.start);
-        if count == 0 {
-            return Ok(guards);
-        }
-        let pieces: Vec<_> =
-            objects.clone().map(|_| self.requests.piece(self.facts.object_size)).collect::<Result<_>>()?;
-        self.prefetch(objects.clone())?;
-        for (object, into) in objects.zip(pieces) {
-            let first_touch = FirstTouch::Make;
-            let (key, wait) = (self.key(object), Wait::Forever);
-            let request = Request::Hold { key, hold, first_touch, wait, into: into.region() };
-            guards.push(Pending::<G>::new(self.requests.call(request, [into])?, object).wait()?);
-        }
-        Ok(guards)
+    fn range<G: Guard>(&self, objects: Range<u32>, hold: Hold) -> Result<Vec<G>> {
+        let Some(count) = objects.end.checked_sub(objects.start).filter(|&count| count > 0) else {
+            return Ok(Vec::new());
+        };
+        let size = self.facts.object_size;
+        let into = self.requests.piece(count.saturating_mul(size))?;
+        let key = self.key(objects.start);
+        let request = Request::HoldRange { key, count, hold, into: into.region() };
+        let mut answer = self.requests.call(request, [into])?.wait()?;
+        let pieces = match size {
+            // Locks have no bytes to cut.
+            0 => objects.clone().map(|_| self.requests.piece(0)).collect::<Result<Vec<_>>>()?,
+            _ => answer.piece(0)?.cut(size),
+        };
+        let holds = (answer.done.value..).map(HoldId);
+        let made = objects.zip(holds).zip(pieces);
+        Ok(made.map(|((object, hold), piece)| G::made(self.requests.clone(), object, hold, piece)).collect())
     }
 
     fn do_it(&self, request: Request) -> Result<()> {

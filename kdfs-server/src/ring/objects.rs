@@ -48,6 +48,53 @@ pub async fn hold(
     Ok(Done { value, length })
 }
 
+/// Whether the program may have such holds, and a place for their bytes; how many each has.
+pub fn admit_range(
+    program: &Program,
+    key: ObjectKey,
+    count: u32,
+    hold: Hold,
+    into: Region,
+) -> Result<u32, Refusal> {
+    let size = program.opened(key.set)?.object_size;
+    let all = u64::from(size) * u64::from(count);
+    if all > into.length.into() {
+        return Err(Refusal::TooSmall(u32::try_from(all).unwrap_or(u32::MAX)));
+    }
+    if count == 0 || key.object.checked_add(count - 1).is_none() {
+        return Err(Refusal::Malformed);
+    }
+    program.may_hold(count as usize)?;
+    admit(program, key, hold, into).map(|()| size)
+}
+
+/// Takes holds of neighbouring objects and hands the bytes over.
+pub async fn hold_range(
+    program: Arc<Program>,
+    tag: Tag,
+    (key, count, hold): (ObjectKey, u32, Hold),
+    into: Region,
+    size: u32,
+) -> Outcome {
+    let (node, options) = (program.fs.node(), Options::default());
+    let keys = (0..count).map(|number| ObjectKey { object: key.object + number, ..key });
+    let held: Result<Vec<Held>, OpError> = match hold {
+        Hold::Shared => {
+            node.get_all(keys, options).await.map(|all| all.into_iter().map(Held::Shared).collect())
+        }
+        Hold::Exclusive => {
+            node.grab_all(keys, options).await.map(|all| all.into_iter().map(Held::Exclusive).collect())
+        }
+    };
+    let held = held.map_err(of_operation)?;
+    for (held, number) in held.iter().zip(0..) {
+        let place = Region { offset: into.offset + number * size, length: size };
+        program.window.write(place, held).ok_or(Refusal::Region)?;
+    }
+    let value = program.keep(tag, held)?;
+    Ok(Done { value, length: count * size })
+}
+
 async fn get(
     node: &Node,
     key: ObjectKey,

@@ -9,7 +9,7 @@ pub fn of_operation(error: OpError) -> Refusal {
         OpError::Absent => Refusal::Absent,
         OpError::WouldBlock => Refusal::WouldBlock,
         OpError::TimedOut => Refusal::TimedOut,
-        OpError::NoSet(_) => Refusal::NoSet,
+        OpError::NoSet(_) | OpError::Destroyed(_) => Refusal::NoSet,
         OpError::NoHome(_) => Refusal::NoHome,
         OpError::Device(errno) => Refusal::Device(errno),
         OpError::PeerLost(node) => Refusal::PeerLost(node.get()),

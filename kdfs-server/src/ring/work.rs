@@ -36,6 +36,14 @@ impl Work {
                     }
                 }
             }
+            Request::HoldRange { key, count, hold, into } => {
+                match objects::admit_range(program, key, count, hold, into) {
+                    Err(refusal) => Work::Done(Err(refusal)),
+                    Ok(size) => {
+                        Work::waits(objects::hold_range(program.clone(), tag, (key, count, hold), into, size))
+                    }
+                }
+            }
             Request::Remove { key } => Work::waits(objects::remove(program.clone(), key)),
             Request::Flush { key } => Work::waits(objects::flush(program.clone(), key)),
             Request::Sync { key } => Work::waits(objects::sync(program.clone(), key)),

@@ -22,7 +22,8 @@ fn while_others_work(set: &Set, body: impl FnOnce()) {
     thread::scope(|scope| {
         let worker = scope.spawn(|| {
             let mut count = 0_u64;
-            while !stop.load(Ordering::Relaxed) {
+            // At least once, while the others are at it or after them.
+            while count == 0 || !stop.load(Ordering::Relaxed) {
                 let mut value = set.grab(0).unwrap();
                 assert_eq!(value[..8], count.to_le_bytes());
                 count += 1;
@@ -32,7 +33,7 @@ fn while_others_work(set: &Set, body: impl FnOnce()) {
         });
         body();
         stop.store(true, Ordering::Relaxed);
-        assert!(worker.join().unwrap() > 0);
+        println!("others counted to {}", worker.join().unwrap());
     });
 }
 

@@ -145,6 +145,9 @@ fn ranges_prefetch_remove_flush_and_what_is_local() {
     let range = two.get_range(10..74).unwrap();
     assert!(range.iter().zip(0_u8..).all(|(object, value)| object[..] == [value; 4096]));
     drop(range);
+    assert!(two.get_range(5..5).unwrap().is_empty());
+    let all = two.get_range(0..u32::MAX).unwrap_err();
+    assert!(all.to_string().contains("no room"), "{all}");
     let local = || two.local().collect::<kdfs_client::Result<Vec<u32>>>().unwrap();
     assert_eq!(local(), (10..74).collect::<Vec<u32>>());
     two.flush(12).unwrap();
@@ -156,6 +159,27 @@ fn ranges_prefetch_remove_flush_and_what_is_local() {
     two.get(12).unwrap();
     assert!(local().contains(&12));
     two.sync(12).unwrap();
+}
+
+#[test]
+fn a_set_that_is_destroyed_is_gone_for_all_and_who_holds_holds() {
+    let cluster = Cluster::up(2);
+    let session = attach(&cluster, 1);
+    let one = session.create_set("set", SetOptions::new(64)).unwrap();
+    let two = attach(&cluster, 2).open_set("set").unwrap();
+    two.grab(0).unwrap()[0] = 7;
+    let held = two.get(0).unwrap();
+    let waiting = one.begin_grab(0, HoldOptions::default()).unwrap();
+    session.destroy_set("set").unwrap();
+    assert_eq!(waiting.wait().unwrap_err().refusal(), Some(Refusal::NoSet));
+    assert_eq!(held[0], 7);
+    drop(held);
+    for set in [&one, &two] {
+        assert_eq!(set.get(0).unwrap_err().refusal(), Some(Refusal::NoSet));
+    }
+    let new = session.create_set("set", SetOptions::new(64)).unwrap();
+    assert_ne!(new.id(), one.id());
+    assert_eq!(new.get(0).unwrap()[0], 0);
 }
 
 /// Two programs that take the same ranges, from either end of what they know, never wait for each other for ever.

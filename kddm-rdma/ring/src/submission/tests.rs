@@ -14,6 +14,8 @@ fn requests() -> Vec<Request> {
         hold(Hold::Shared, FirstTouch::Make, Wait::Forever),
         hold(Hold::Exclusive, FirstTouch::Refuse, Wait::Never),
         hold(Hold::Exclusive, FirstTouch::Make, Wait::AtMost(Duration::from_millis(7))),
+        Request::HoldRange { key: KEY, count: 7, hold: Hold::Shared, into: FIRST },
+        Request::HoldRange { key: KEY, count: 7, hold: Hold::Exclusive, into: FIRST },
         Request::Put { hold: HoldId(5), changed: None },
         Request::Put { hold: HoldId(5), changed: Some(FIRST) },
         Request::Prefetch { key: KEY, count: 64 },

@@ -7,7 +7,7 @@ use comfy_table::{Table, presets::NOTHING};
 use kddm_cluster::admin::{Dump, Reply, Request};
 use kdfs_client::{
     Connection,
-    mount_options::{inode, number},
+    mount_options::{self, inode},
 };
 use kdfs_format::sets;
 

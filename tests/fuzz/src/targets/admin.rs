@@ -2,7 +2,7 @@
 
 use super::{Target, numbered};
 use crate::bound::bounded;
-use kddm_cluster::admin::{self, Dump, Peer, Reply, Request, State, Status, Where};
+use kddm_cluster::admin::{self, Dump, Peer, Program, Reply, Request, State, Status, Where};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
 
@@ -90,6 +90,7 @@ fn replies() -> [Reply; 6] {
             Peer { id: 2, address, up: true, incarnation: up, reason: None },
             Peer { id: 3, address, up: false, incarnation: None, reason: down },
         ],
+        programs: vec![Program { name: "counter".to_owned(), pid: 4712, uid: 1000, holds: 3 }],
         counters: [("hits".to_owned(), u64::MAX)].into(),
     };
     let diskless = Status { partition: None, root: None, mounts: vec![], peers: vec![], ..status.clone() };
