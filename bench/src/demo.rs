@@ -67,6 +67,7 @@ impl Demo<'_> {
             self.say(&format!("two nodes are up: {} and n2/mnt", cluster.mount(1).display()));
             self.copied(&cluster, &tree)?;
             self.alternated(&cluster)?;
+            self.counted(&cluster)?;
             self.idle(&cluster)?;
             report.cases = self.latencies(&cluster)?;
             self.partitions(&cluster)?;

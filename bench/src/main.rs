@@ -4,12 +4,12 @@
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 use kddm_bench::{
-    allocations::Counting, alternate, core_speed, demo, fs_latency, interrupt, latency, playground, random,
-    report::Report, tree,
+    allocations::Counting, alternate, core_speed, counter, demo, fs_latency, interrupt, latency, playground,
+    random, report::Report, ring, tree,
 };
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -115,6 +115,28 @@ enum Command {
         #[command(flatten)]
         options: latency::Options,
     },
+    /// Round trips of the ring that programs attach through, beside two processes that hand each other a word; writes
+    /// target/report/ring.json
+    Ring {
+        /// Rounds of each kind
+        #[arg(long, default_value_t = 4000)]
+        count: u32,
+        /// Programs that are attached and do nothing
+        #[arg(long, default_value_t = 1000)]
+        programs: u32,
+    },
+    /// The other of those two processes
+    #[command(hide = true)]
+    RingFloor { waiting: ring::Waiting },
+    /// Increment the counter of a set, as a program that is attached to a node
+    Counter {
+        /// Where the node lets programs in: /run/kdfs/ID.ring, or DIR/run/ID.ring of a playground
+        ring: PathBuf,
+        /// The set, which is made if there is none
+        set: String,
+        /// How often
+        times: u64,
+    },
     /// Messages a second of the protocol's core alone, on one thread; writes target/report/core-speed.json
     CoreSpeed {
         /// Rounds, each a block of every workload; the best counts
@@ -164,6 +186,13 @@ fn run(command: Command) -> Result<()> {
         Command::LatencyNode { rank, addresses, pin, options } => {
             latency::run_node(rank, &addresses, pin, &options)
         }
+        Command::Ring { count, programs } => measure_ring(count, programs),
+        Command::RingFloor { waiting } => ring::answer(waiting),
+        Command::Counter { ring, set, times } => {
+            let value = counter::count(&ring, &set, times)?;
+            println!("{value}");
+            Ok(())
+        }
         Command::CoreSpeed { rounds, objects, case } => {
             let mut report = Report::new(None);
             report.cases = core_speed::run(core_speed::Options { rounds, objects, case })?;
@@ -189,6 +218,24 @@ fn measure_calls(mounts: Vec<PathBuf>, native: Option<PathBuf>, fabric: String, 
     let mut report = Report::new(None);
     report.cases = fs_latency::run(&fs_latency::Options { native, nodes: named.collect(), fabric, count })?;
     publish(&report, "fs-latency")
+}
+
+fn measure_ring(count: u32, programs: u32) -> Result<()> {
+    let directory = tempfile::Builder::new().prefix("kddm-ring-").tempdir()?;
+    interrupt::remove_in_the_end(directory.path());
+    let mut report = Report::new(None);
+    report.cases = ring::run(directory.path(), count)?;
+    publish(&report, "ring")?;
+    let one = playground::Options::nodes(1);
+    let playground = playground::Playground::up(&directory.path().join("idle"), &one)?;
+    let idle = ring::idle(&playground, programs, Duration::from_secs(10))?;
+    println!(
+        "{} programs that do nothing: {:.2} % of a core, {:.1} KiB each",
+        idle.programs,
+        idle.cores * 100.0,
+        idle.bytes as f64 / 1024.0
+    );
+    playground.down()
 }
 
 fn publish(report: &Report, name: &str) -> Result<()> {

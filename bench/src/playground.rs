@@ -76,6 +76,11 @@ impl Playground {
         Ok(playground)
     }
 
+    /// Where programs attach to `node`.
+    pub fn ring(&self, node: u8) -> PathBuf {
+        self.directory.join(format!("run/{node}.ring"))
+    }
+
     /// Takes it down and starts it again, perhaps in another way.
     ///
     /// # Errors

@@ -95,7 +95,7 @@ impl Attach {
         let mut stream = unix::connect(socket).map_err(|error| failed(error.into()))?;
         let hello = Hello::new(&self.name.unwrap_or_else(own_name), self.window);
         let met = meeting::greet(&mut stream, &hello).map_err(failed)?;
-        let requests = Requests::new(met, stream);
+        let requests = Requests::new(met, stream).map_err(|error| failed(error.into()))?;
         if let Some(time) = self.spin {
             requests.spin(time);
         }

@@ -2,13 +2,16 @@
 
 use super::{Demo, mib};
 use crate::alternate::{self, Outcome};
+use crate::counter;
 use crate::fs_latency;
 use crate::idle;
 use crate::pages;
 use crate::playground::{Options, Playground};
+use crate::programs::built;
 use crate::report::Case;
 use crate::tree::{Tree, compare, copy};
 use anyhow::{Context, Result, ensure};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Resident memory that an idle server may have beside its arena.
@@ -56,6 +59,33 @@ impl Demo<'_> {
     fn alternate(&self, cluster: &Playground, rounds: u64) -> Result<Outcome> {
         let options = alternate::Options { rounds, seed: self.size.seed };
         alternate::run([&cluster.mount(1), &cluster.mount(2)], options)
+    }
+
+    /// Two programs, each attached to another node, count together.
+    pub(super) fn counted(&self, cluster: &Playground) -> Result<()> {
+        const TIMES: u64 = 1000;
+        let begin = Instant::now();
+        let program = |node: u8| {
+            let mut command = Command::new(built("kddm-bench")?);
+            command.arg("counter").arg(cluster.ring(node)).args(["demo", &TIMES.to_string()]);
+            command.stdout(Stdio::piped()).spawn().context("starting a program")
+        };
+        let programs = [program(1)?, program(2)?];
+        let mut last = Vec::new();
+        for program in programs {
+            let output = program.wait_with_output()?;
+            ensure!(output.status.success(), "a program that counts failed: {}", output.status);
+            last.push(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        }
+        let each = begin.elapsed().as_secs_f64() * 1e6 / (2 * TIMES) as f64;
+        let value = counter::read(&cluster.ring(1), "demo")?;
+        ensure!(value == 2 * TIMES, "two programs counted to {TIMES} each, and the counter says {value}");
+        self.say(&format!(
+            "two programs, attached to node 1 and node 2, incremented one counter {TIMES} times each: it says {value} ({each:.0} µs each; they \
+             ended at {})",
+            last.join(" and ")
+        ));
+        Ok(())
     }
 
     /// The alternation must be able to fail: without invalidations it has to see stale reads.

@@ -13,8 +13,12 @@ pub struct Completion {
     detail: i32,
     /// 0: done.
     refusal: u16,
-    zero: [u16; 3],
+    zero: u16,
+    /// The queue's.
+    number: u32,
 }
+
+impl crate::queue::Entry for Completion {}
 
 const _: () = assert!(size_of::<Completion>() == 32 && align_of::<Completion>() == 8);
 
@@ -34,7 +38,7 @@ impl Completion {
             Ok(done) => (done, (0, 0)),
             Err(refusal) => (Done::default(), refusal.parts()),
         };
-        Completion { tag, value: done.value, length: done.length, detail, refusal, zero: [0; 3] }
+        Completion { tag, value: done.value, length: done.length, detail, refusal, zero: 0, number: 0 }
     }
 
     /// Which request.

@@ -66,10 +66,7 @@ impl ServerEnd {
 
 impl Submissions {
     /// The next submission, copied.
-    ///
-    /// # Errors
-    /// The program counts wrong: the attachment has to end.
-    pub fn take(&mut self) -> Result<Option<Submission>, Corrupt> {
+    pub fn take(&mut self) -> Option<Submission> {
         self.0.take()
     }
 
@@ -106,12 +103,12 @@ impl Completions {
         Ok(self.0.publish())
     }
 
-    /// Completions that the program has not looked at.
+    /// Places for completions that are free: `wanted` or more, if there are so many.
     ///
     /// # Errors
     /// The program counts wrong.
-    pub fn unseen(&self) -> Result<u64, Corrupt> {
-        self.0.untaken()
+    pub fn room(&mut self, wanted: u64) -> Result<u64, Corrupt> {
+        self.0.room(wanted)
     }
 }
 
@@ -156,12 +153,20 @@ impl ProgramEnd {
         Ok(ProgramEnd { submissions, completions, window })
     }
 
-    /// Writes a submission, which the server sees when it is published. False: there is no room.
+    /// Sends a submission. False: there is no room. Who has sent some publishes.
     ///
     /// # Errors
     /// The server counts wrong.
     pub fn write(&mut self, submission: &Submission) -> Result<bool, Corrupt> {
         self.submissions.write(submission)
+    }
+
+    /// Places for submissions that are free: `wanted` or more, if there are so many.
+    ///
+    /// # Errors
+    /// The server counts wrong.
+    pub fn room(&mut self, wanted: u64) -> Result<u64, Corrupt> {
+        self.submissions.room(wanted)
     }
 
     /// Submissions that were written and that the server has not taken.
@@ -172,19 +177,16 @@ impl ProgramEnd {
         self.submissions.untaken()
     }
 
-    /// Tells the server of what was written; whether it sleeps, and its bell must be rung.
+    /// Whether the server sleeps, and its bell must be rung for what was sent.
     pub fn publish(&mut self) -> bool {
         self.submissions.publish()
     }
 
     /// The next completion.
-    ///
-    /// # Errors
-    /// The server counts wrong.
-    pub fn take(&mut self) -> Result<Option<Completion>, Corrupt> {
-        let taken = self.completions.take();
+    pub fn take(&mut self) -> Option<Completion> {
+        let taken = self.completions.take()?;
         self.completions.release();
-        taken
+        Some(taken)
     }
 
     /// Whether a completion waits.
@@ -202,9 +204,9 @@ impl ProgramEnd {
         self.completions.wake();
     }
 
-    /// Spoils the count of what was submitted, for tests of servers.
+    /// Says that so many completions were taken, for tests of servers.
     pub fn spoil(&self, count: u64) {
-        self.submissions.spoil(count);
+        self.completions.spoil(count);
     }
 
     /// The window.

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! 0      magic, version
-//! 64     submissions: published (program) · 128 taken (server) · 192 the server sleeps (server)
-//! 256    completions: published (server) · 320 taken (program) · 384 the program sleeps (program)
-//! 4096   submissions, 64 bytes each
-//!        completions, 32 bytes each, as many
+//! 128    submissions: taken (server) · 192 the server sleeps (server)
+//! 320    completions: taken (program) · 384 the program sleeps (program)
+//! 4096   submissions, 64 bytes each; the last four of each are its number, from 1
+//!        completions, 32 bytes each, as many, likewise
 //!        window, from a page's begin on
 //! ```
 //!
@@ -29,24 +29,23 @@ pub(crate) const MAGIC: u64 = u64::from_be_bytes(*b"kddmring");
 
 pub(crate) const MAGIC_AT: usize = 0;
 pub(crate) const VERSION_AT: usize = 8;
-pub(crate) const SUBMITTED: QueueWords = QueueWords { published: 64, taken: 128, asleep: 192 };
-pub(crate) const COMPLETED: QueueWords = QueueWords { published: 256, taken: 320, asleep: 384 };
+pub(crate) const SUBMITTED: QueueWords = QueueWords { taken: 128, asleep: 192 };
+pub(crate) const COMPLETED: QueueWords = QueueWords { taken: 320, asleep: 384 };
 const SUBMISSIONS: usize = 4096;
 const PAGE: usize = 4096;
 
 /// Where a queue's words are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct QueueWords {
-    /// Entries that were published, ever: the sender's.
-    pub(crate) published: usize,
     /// Entries that were taken, ever: the receiver's.
     pub(crate) taken: usize,
-    /// 1: the receiver sleeps, and wants its bell to be rung when something is published. The receiver's, cleared by who rings.
+    /// 1: the receiver sleeps, and wants its bell to be rung when something is sent. The receiver's, cleared by who rings.
     pub(crate) asleep: usize,
 }
 
 const _: () = {
     assert!(size_of::<Submission>() == 64 && size_of::<Completion>() == 32);
+    assert!(cfg!(target_endian = "little"), "an entry's number is in the upper half of its last word");
     assert!(COMPLETED.asleep + 64 <= SUBMISSIONS);
     assert!(DEFAULT_ENTRIES <= MAX_ENTRIES && DEFAULT_WINDOW <= MAX_WINDOW);
     assert!(MAX_WINDOW.is_multiple_of(PAGE as u32) && DEFAULT_WINDOW.is_multiple_of(PAGE as u32));

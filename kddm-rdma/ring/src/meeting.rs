@@ -7,7 +7,11 @@ use crate::{
     layout::Layout,
 };
 use kddm_memory::Unshareable;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{
+    Timespec,
+    epoll::{self, EventData, EventFlags},
+};
+use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -142,20 +146,51 @@ fn receive(stream: &UnixStream, into: &mut [u8], descriptors: &mut Vec<OwnedFd>)
     Ok(received.bytes)
 }
 
-/// Sleeps until the program's bell rings; false: the time is over.
-///
-/// # Errors
-/// The server hung up.
-pub fn wait(bell: &Bell, stream: &UnixStream, time: Option<Duration>) -> io::Result<bool> {
-    let time = time.and_then(|time| Timespec::try_from(time).ok());
-    let mut watched = [PollFd::new(bell, PollFlags::IN), PollFd::new(stream, PollFlags::IN)];
-    let ready = rustix::io::retry_on_intr(|| poll(&mut watched, time.as_ref()))?;
-    // A server says nothing more over the stream, until it says good-bye.
-    if !watched[1].revents().is_empty() {
-        return Err(io::ErrorKind::ConnectionReset.into());
+/// Where a program sleeps: on its bell, and on the end of its server.
+#[derive(Debug)]
+pub struct Sleeper {
+    poll: OwnedFd,
+    _bell: Bell,
+}
+
+const BELL: u64 = 0;
+const STREAM: u64 = 1;
+
+impl Sleeper {
+    /// On the bell, and on the connection to the server, which says nothing more until it says good-bye.
+    ///
+    /// # Errors
+    /// The kernel's: too many descriptors are open.
+    pub fn new(bell: Bell, stream: &UnixStream) -> io::Result<Sleeper> {
+        let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        // Nobody reads the bell: each ring is an edge.
+        let edges = EventFlags::IN | EventFlags::ET;
+        epoll::add(&poll, &bell, EventData::new_u64(BELL), edges)?;
+        epoll::add(&poll, stream, EventData::new_u64(STREAM), EventFlags::IN | EventFlags::RDHUP)?;
+        Ok(Sleeper { poll, _bell: bell })
     }
-    if !watched[0].revents().is_empty() {
-        bell.still();
+
+    /// Sleeps until the bell rings, but not longer than `time`.
+    ///
+    /// # Errors
+    /// The server has hung up.
+    pub fn wait(&self, time: Option<Duration>) -> io::Result<()> {
+        let time = time.and_then(|time| Timespec::try_from(time).ok());
+        let mut events = [MaybeUninit::uninit(); 2];
+        let waited = epoll::wait(&self.poll, &mut events, time.as_ref());
+        let (events, _) = match waited {
+            Err(Errno::INTR) => return Ok(()),
+            waited => waited?,
+        };
+        match events.iter().any(|event| event.data.u64() == STREAM) {
+            true => Err(io::ErrorKind::ConnectionReset.into()),
+            false => Ok(()),
+        }
     }
-    Ok(ready > 0)
+}
+
+impl AsFd for Sleeper {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poll.as_fd()
+    }
 }

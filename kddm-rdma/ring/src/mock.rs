@@ -3,11 +3,11 @@
 use crate::{
     bell::Bell,
     completion::{Completion, Done},
-    ends::ServerEnd,
+    ends::{ProgramEnd, ServerEnd},
     facts::SetFacts,
     hello::Hello,
     layout::Layout,
-    meeting::{self, MeetingError, Met},
+    meeting::{self, MeetingError, Met, Sleeper},
     refusal::Refusal,
     request::{HoldId, Region, Request},
     submission::Submission,
@@ -70,7 +70,7 @@ impl MockServer {
     /// The program's ring cannot be.
     pub fn turn(&mut self) -> io::Result<bool> {
         let mut some = false;
-        while let Some(submission) = self.end.submissions.take().map_err(io::Error::other)? {
+        while let Some(submission) = self.end.submissions.take() {
             some = true;
             self.taken.push(submission);
             let outcome =
@@ -151,8 +151,11 @@ impl MockServer {
 /// A program that says what it is told to, right or wrong.
 #[derive(Debug)]
 pub struct MockProgram {
-    /// What it has of the attachment.
-    pub met: Met,
+    /// Submissions, completions, window.
+    pub end: ProgramEnd,
+    /// Wakes the server.
+    pub server: Bell,
+    sleeper: Sleeper,
     /// Its connection.
     pub stream: UnixStream,
 }
@@ -164,7 +167,9 @@ impl MockProgram {
     /// The server does not let it in.
     pub fn attach(mut stream: UnixStream, layout: Layout) -> Result<MockProgram, MeetingError> {
         let met = meeting::greet(&mut stream, &Hello::new("mock", Some(layout.window())))?;
-        Ok(MockProgram { met, stream })
+        let Met { end, server, program, .. } = met;
+        let sleeper = Sleeper::new(program, &stream)?;
+        Ok(MockProgram { end, server, sleeper, stream })
     }
 
     /// Submits, and rings if the server sleeps. False: there is no room.
@@ -172,9 +177,9 @@ impl MockProgram {
     /// # Errors
     /// The server's ring cannot be.
     pub fn submit(&mut self, submission: &Submission) -> io::Result<bool> {
-        let written = self.met.end.write(submission).map_err(io::Error::other)?;
-        if self.met.end.publish() {
-            self.met.server.ring();
+        let written = self.end.write(submission).map_err(io::Error::other)?;
+        if self.end.publish() {
+            self.server.ring();
         }
         Ok(written)
     }
@@ -182,16 +187,16 @@ impl MockProgram {
     /// Waits for the next completion.
     ///
     /// # Errors
-    /// The server hung up, or its ring cannot be.
+    /// The server hung up.
     pub fn complete(&mut self) -> io::Result<Completion> {
         loop {
-            if let Some(completion) = self.met.end.take().map_err(io::Error::other)? {
+            if let Some(completion) = self.end.take() {
                 return Ok(completion);
             }
-            if self.met.end.sleep() {
-                meeting::wait(&self.met.program, &self.stream, None)?;
+            if self.end.sleep() {
+                self.sleeper.wait(None)?;
             }
-            self.met.end.wake();
+            self.end.wake();
         }
     }
 }

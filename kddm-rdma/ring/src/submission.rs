@@ -25,8 +25,11 @@ pub struct Submission {
     /// A hold, an open file, a policy.
     handle: u64,
     count: u32,
-    zero: u32,
+    /// The queue's.
+    number: u32,
 }
+
+impl crate::queue::Entry for Submission {}
 
 const _: () = {
     assert!(size_of::<Submission>() == 64 && align_of::<Submission>() == 8);
@@ -116,7 +119,7 @@ impl Submission {
     }
 
     fn parsed(&self) -> Result<Request, Malformed> {
-        if self.zero != 0 || self.flags & !KNOWN_FLAGS != 0 {
+        if self.flags & !KNOWN_FLAGS != 0 {
             return Err(Malformed::Unknown);
         }
         let key = ObjectKey::new(SetId(self.set), self.object);

@@ -9,11 +9,12 @@ use crate::{Error, error::Result};
 use kddm_ring::{
     Bell, Completion, Done, HoldId, Piece, ProgramEnd, Refusal, Request, Spin, Submission, Tag, Window,
     WindowFull,
-    meeting::{self, Met},
+    meeting::{self, Met, Sleeper},
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::{
     collections::VecDeque,
+    io,
     os::unix::net::UnixStream,
     sync::{Arc, Weak},
     task::Waker,
@@ -25,6 +26,8 @@ use std::{
 const MOST_SPIN: Duration = Duration::from_micros(20);
 /// Places that are left for puts, and for the question that makes room.
 const SPARE: u32 = 8;
+/// So many looks at the ring for one at the clock.
+const LOOKS: u32 = 32;
 
 /// All requests of an attachment.
 pub(crate) struct Requests {
@@ -33,7 +36,7 @@ pub(crate) struct Requests {
     changed: Condvar,
     window: Window,
     server: Bell,
-    program: Bell,
+    sleeper: Sleeper,
     stream: UnixStream,
     node: u8,
     entries: u32,
@@ -71,8 +74,11 @@ enum SlotState {
 }
 
 impl Requests {
-    pub(crate) fn new(met: Met, stream: UnixStream) -> Arc<Requests> {
+    /// # Errors
+    /// The kernel's: too many descriptors are open.
+    pub(crate) fn new(met: Met, stream: UnixStream) -> io::Result<Arc<Requests>> {
         let Met { end, server, program, layout, node } = met;
+        let sleeper = Sleeper::new(program, &stream)?;
         let window = end.window().clone();
         let (slots, free, lent) = Default::default();
         let state = State {
@@ -89,7 +95,7 @@ impl Requests {
             over: None,
         };
         let (state, changed, entries) = (Mutex::new(state), Condvar::new(), layout.entries());
-        Arc::new(Requests { state, changed, window, server, program, stream, node, entries })
+        Ok(Arc::new(Requests { state, changed, window, server, sleeper, stream, node, entries }))
     }
 
     pub(crate) fn node(&self) -> u8 {
@@ -178,14 +184,14 @@ impl Requests {
         loop {
             let mut state = self.state.lock();
             state.usable()?;
-            let room = state.room(self.entries)?;
+            let room = state.room(wanted)?;
             if room >= wanted {
                 return Ok(state);
             }
             if room == 0 {
                 // Somebody else has asked.
                 drop(state);
-                self.until(None, |state| state.room(self.entries).is_ok_and(|room| room > 0).then_some(()))?;
+                self.until(None, |state| state.has_room(self.entries).then_some(()))?;
                 continue;
             }
             // The server takes what is there before it answers this; its place was kept for it.
@@ -243,20 +249,18 @@ impl Requests {
     /// Looks, and sleeps, until something comes.
     fn lead<'a>(&'a self, mut state: MutexGuard<'a, State>, most: Option<Duration>) -> MutexGuard<'a, State> {
         state.leads = true;
-        let since = Instant::now();
-        let looks = state.spin.time();
-        while !state.end.is_waiting() && since.elapsed() < looks {
-            MutexGuard::unlocked(&mut state, std::hint::spin_loop);
-        }
-        if state.end.sleep() {
-            let waited =
-                MutexGuard::unlocked(&mut state, || meeting::wait(&self.program, &self.stream, most));
-            state.end.wake();
-            if waited.is_err() {
-                state.over.get_or_insert_with(|| self.last_words().into());
+        if !look(&mut state) {
+            let since = Instant::now();
+            if state.end.sleep() {
+                let waited = MutexGuard::unlocked(&mut state, || self.sleeper.wait(most));
+                state.end.wake();
+                if waited.is_err() {
+                    state.over.get_or_insert_with(|| self.last_words().into());
+                }
             }
+            let time = state.spin.time() + since.elapsed();
+            state.spin.came_after(time);
         }
-        state.spin.came_after(since.elapsed());
         state.leads = false;
         self.changed.notify_all();
         state
@@ -321,6 +325,29 @@ impl Requests {
     }
 }
 
+/// Looks for as long as that pays; whether something came.
+fn look(state: &mut MutexGuard<'_, State>) -> bool {
+    let time = state.spin.time();
+    if time.is_zero() {
+        return state.end.is_waiting();
+    }
+    let mut since = None;
+    loop {
+        for _ in 0..LOOKS {
+            if state.end.is_waiting() {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        // The clock costs more than a quick answer takes.
+        if since.get_or_insert_with(Instant::now).elapsed() >= time {
+            return false;
+        }
+        // Others submit meanwhile.
+        MutexGuard::bump(state);
+    }
+}
+
 /// Leads while only futures wait.
 fn drive(requests: &Weak<Requests>) {
     loop {
@@ -353,9 +380,12 @@ impl State {
         }
     }
 
-    fn room(&self, entries: u32) -> Result<u64> {
-        let untaken = self.end.untaken().map_err(|_| Error::Answer("its counts"))?;
-        Ok(u64::from(entries) - untaken)
+    fn room(&mut self, wanted: u64) -> Result<u64> {
+        self.end.room(wanted).map_err(|_| Error::Answer("its counts"))
+    }
+
+    fn has_room(&self, entries: u32) -> bool {
+        self.end.untaken().is_ok_and(|untaken| untaken < entries.into())
     }
 
     fn write(&mut self, submission: &Submission) -> Result<()> {
@@ -434,7 +464,7 @@ impl State {
     /// Takes note of what has ended. Whether something has.
     fn reap(&mut self) -> Result<bool> {
         let mut some = false;
-        while let Some(completion) = self.end.take().map_err(|_| Error::Answer("its counts"))? {
+        while let Some(completion) = self.end.take() {
             some = true;
             self.ended(&completion);
         }

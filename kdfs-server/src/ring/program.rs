@@ -3,10 +3,10 @@
 use super::{
     door::Credentials,
     limits::{MAX_FILES, MAX_HOLDS, PINNED_PART, TURN},
-    work::Work,
+    work::{Outcome, Work},
 };
 use futures_util::future::{AbortHandle, Abortable};
-use kddm_rdma::{Exclusive, Host, ObjectKey, SetId, Shared};
+use kddm_rdma::{BoxFuture, Exclusive, Host, ObjectKey, SetId, Shared};
 use kddm_ring::{
     Bell, Completion, Completions, Corrupt, Done, Refusal, Request, ServerEnd, ServerWindow, Submission,
     Submissions, Tag, meeting,
@@ -17,7 +17,10 @@ use std::{
     collections::HashMap,
     ops::Deref,
     os::{fd::OwnedFd, unix::net::UnixStream},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -32,23 +35,28 @@ pub struct Program {
     pub window: ServerWindow,
     pub fs: FileSystem,
     host: Arc<dyn Host>,
-    entries: u64,
     submissions: Mutex<Submissions>,
-    completions: Mutex<Completions>,
+    told: Mutex<Told>,
     bell: Bell,
     stream: UnixStream,
+    ended: AtomicBool,
     state: Mutex<State>,
     node: u8,
     /// Kept open, for the poller watches them.
     _watched: (OwnedFd, Bell),
 }
 
+/// What a program is told, and what it is still to be told.
+struct Told {
+    completions: Completions,
+    /// Requests that were taken and have not ended.
+    under_way: u64,
+}
+
 /// What a program has. Gone when it has ended.
 #[derive(Default)]
 struct State {
     ended: bool,
-    /// Requests that were taken and have not been completed.
-    under_way: u64,
     waiting: HashMap<Tag, AbortHandle>,
     holds: HashMap<u64, Kept>,
     pinned: usize,
@@ -110,7 +118,6 @@ pub struct Parts {
     pub end: ServerEnd,
     /// Rung by the program, and by the server.
     pub bells: (Bell, Bell),
-    pub entries: u32,
     pub fs: FileSystem,
     pub host: Arc<dyn Host>,
     pub node: u8,
@@ -118,7 +125,7 @@ pub struct Parts {
 
 impl Program {
     pub fn new(parts: Parts) -> Arc<Program> {
-        let Parts { name, who, stream, end, bells, entries, fs, host, node } = parts;
+        let Parts { name, who, stream, end, bells, fs, host, node } = parts;
         let ServerEnd { submissions, completions, window } = end;
         Arc::new(Program {
             name,
@@ -127,11 +134,11 @@ impl Program {
             window,
             fs,
             host,
-            entries: entries.into(),
             submissions: Mutex::new(submissions),
-            completions: Mutex::new(completions),
+            told: Mutex::new(Told { completions, under_way: 0 }),
             bell: bells.1,
             stream,
+            ended: AtomicBool::new(false),
             state: Mutex::default(),
             node,
             _watched: (who.process, bells.0),
@@ -149,12 +156,11 @@ impl Program {
         let mut submissions = self.submissions.lock();
         let mut taken = 0;
         while taken < TURN
-            && let Some(submission) = submissions.take()?
+            && let Some(submission) = submissions.take()
         {
             // At once: who has an answer finds room for the next question.
             submissions.release();
             taken += 1;
-            self.admit()?;
             self.begin(submission)?;
         }
         Ok(taken > 0)
@@ -170,32 +176,35 @@ impl Program {
         self.submissions.lock().wake();
     }
 
-    /// One more under way: there must be room for its completion.
-    fn admit(&self) -> Result<(), Corrupt> {
-        let unseen = self.completions.lock().unseen()?;
-        let mut state = self.state.lock();
-        state.under_way += 1;
-        Corrupt::unless_room(unseen + state.under_way, self.entries)
-    }
-
     fn begin(self: &Arc<Self>, submission: Submission) -> Result<(), Corrupt> {
-        let (tag, quiet) = (submission.tag(), submission.is_quiet());
-        let request = match submission.request() {
+        let tag = submission.tag();
+        let work = match submission.request() {
+            Err(_) => Work::Done(Err(Refusal::Malformed)),
             Ok(Request::Cancel { tag: other }) => {
                 self.cancel(other);
-                return self.complete(tag, Ok(Done::default()), quiet);
+                Work::Done(Ok(Done::default()))
             }
-            Ok(request) => request,
-            Err(_) => return self.complete(tag, Err(Refusal::Malformed), quiet),
+            Ok(request) => Work::of(self, tag, request),
         };
-        let mut work = match Work::of(self, tag, request) {
-            Work::Done(outcome) => return self.complete(tag, outcome, quiet),
-            Work::Waits(future) => future,
+        let outcome = match work {
+            Work::Done(outcome) => outcome,
+            // What can be had at once needs no task.
+            Work::Waits(mut future) => match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(outcome) => outcome,
+                Poll::Pending => return self.go_on(submission, future),
+            },
         };
-        // What can be had at once needs no task.
-        if let Poll::Ready(outcome) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return self.complete(tag, outcome, quiet);
-        }
+        self.complete(tag, outcome, submission.is_quiet(), 0)
+    }
+
+    /// Leaves what has to wait to a task.
+    fn go_on(
+        self: &Arc<Self>,
+        submission: Submission,
+        future: BoxFuture<'static, Outcome>,
+    ) -> Result<(), Corrupt> {
+        let (tag, quiet) = (submission.tag(), submission.is_quiet());
+        self.told.lock().admit()?;
         let (handle, registration) = AbortHandle::new_pair();
         {
             let mut state = self.state.lock();
@@ -206,9 +215,9 @@ impl Program {
         }
         let program = self.clone();
         self.host.spawn(Box::pin(async move {
-            let outcome = Abortable::new(work, registration).await.unwrap_or(Err(Refusal::Cancelled));
+            let outcome = Abortable::new(future, registration).await.unwrap_or(Err(Refusal::Cancelled));
             program.state.lock().waiting.remove(&tag);
-            if let Err(corrupt) = program.complete(tag, outcome, quiet) {
+            if let Err(corrupt) = program.complete(tag, outcome, quiet, 1) {
                 program.end(&corrupt.to_string());
             }
         }));
@@ -227,15 +236,18 @@ impl Program {
         drop(holds);
     }
 
-    fn complete(&self, tag: Tag, outcome: Result<Done, Refusal>, quiet: bool) -> Result<(), Corrupt> {
-        {
-            let mut state = self.state.lock();
-            state.under_way -= 1;
-            if state.ended || quiet && outcome.is_ok() {
-                return Ok(());
-            }
+    /// Tells of an end, of a request that was admitted (1) or that ended as it was taken (0).
+    fn complete(&self, tag: Tag, outcome: Outcome, quiet: bool, admitted: u64) -> Result<(), Corrupt> {
+        if quiet && outcome.is_ok() && admitted == 0 {
+            return Ok(());
         }
-        if self.completions.lock().tell(&Completion::new(tag, outcome))? {
+        let rings = {
+            let mut told = self.told.lock();
+            told.under_way -= admitted;
+            let silent = quiet && outcome.is_ok() || self.has_ended();
+            !silent && told.tell(&Completion::new(tag, outcome))?
+        };
+        if rings {
             self.bell.ring();
         }
         Ok(())
@@ -247,11 +259,9 @@ impl Program {
         if state.ended {
             return;
         }
-        state.ended = true;
         let State { waiting, holds, files, .. } = std::mem::take(&mut *state);
         state.ended = true;
-        // Tasks that are still to complete count down from here, and wrap at nobody's expense.
-        state.under_way = u64::MAX / 2;
+        self.ended.store(true, Relaxed);
         drop(state);
         tracing::debug!(program = %self.name, pid = self.pid, reason, holds = holds.len(), files = files.len(), "a program has ended");
         for handle in waiting.into_values() {
@@ -268,7 +278,7 @@ impl Program {
     }
 
     pub fn has_ended(&self) -> bool {
-        self.state.lock().ended
+        self.ended.load(Relaxed)
     }
 
     /// How many holds the program has.
@@ -356,6 +366,21 @@ impl Program {
     /// Forgets an open file, which the caller closes.
     pub fn close_file(&self, number: u64) -> Result<OpenFile, Refusal> {
         self.state.lock().files.remove(&number).ok_or(Refusal::File(nix::libc::EBADF))
+    }
+}
+
+impl Told {
+    /// One more under way: there must be room for its completion beside those of the others.
+    fn admit(&mut self) -> Result<(), Corrupt> {
+        self.under_way += 1;
+        Corrupt::unless_room(self.under_way, self.completions.room(self.under_way)?)
+    }
+
+    /// One more completion, beside those that are still to come.
+    fn tell(&mut self, completion: &Completion) -> Result<bool, Corrupt> {
+        let needed = self.under_way + 1;
+        Corrupt::unless_room(needed, self.completions.room(needed)?)?;
+        self.completions.tell(completion)
     }
 }
 

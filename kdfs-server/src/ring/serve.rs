@@ -29,7 +29,7 @@ use std::{
 
 /// How long the thread looks for more before it sleeps, at most.
 const MOST_SPIN: Duration = Duration::from_micros(50);
-/// So many looks at rings for one at descriptors.
+/// So many looks at rings for one at clock and descriptors.
 const LOOKS: u32 = 64;
 
 const DOOR: Token = Token(0);
@@ -163,31 +163,38 @@ impl Thread {
     }
 
     fn serve_until_quiet(&mut self, events: &mut Events) -> io::Result<()> {
-        let mut quiet_since = self.host.now();
+        let mut quiet_since = None;
         let mut looks = 0_u32;
         loop {
-            let mut some = false;
-            for program in &self.hot {
-                some |= program.turn().unwrap_or_else(|corrupt| {
-                    tracing::warn!(program = %program.name, pid = program.pid, %corrupt, "a program was ended");
-                    program.end(&corrupt.to_string());
-                    false
-                });
+            if self.turn() {
+                quiet_since = None;
+            } else if self.spin.time().is_zero() {
+                return Ok(());
             }
-            looks += 1;
+            std::hint::spin_loop();
+            looks = looks.wrapping_add(1);
+            // Clocks and descriptors cost more than rings.
             if looks.is_multiple_of(LOOKS) {
+                let now = self.host.now();
+                if now.saturating_sub(*quiet_since.get_or_insert(now)) >= self.spin.time() {
+                    return Ok(());
+                }
                 self.look(events, Some(Duration::ZERO))?;
             }
-            if some {
-                quiet_since = self.host.now();
-            } else if self.spin.time().is_zero()
-                || self.host.now().saturating_sub(quiet_since) >= self.spin.time()
-            {
-                return Ok(());
-            } else {
-                std::hint::spin_loop();
-            }
         }
+    }
+
+    /// One look at each hot ring; whether there was something.
+    fn turn(&self) -> bool {
+        let mut some = false;
+        for program in &self.hot {
+            some |= program.turn().unwrap_or_else(|corrupt| {
+                tracing::warn!(program = %program.name, pid = program.pid, %corrupt, "a program was ended");
+                program.end(&corrupt.to_string());
+                false
+            });
+        }
+        some
     }
 
     /// Waits for what happens, at most so long, and takes note of it.
@@ -294,9 +301,9 @@ impl Thread {
         watch(registry, &bell, Token(token + BELL))?;
         watch(registry, &who.process, Token(token + PROCESS))?;
         let (fs, host) = (self.fs.clone(), self.host.clone());
-        let (name, bells, entries) = (hello.name(), (bell, programs_bell), layout.entries());
+        let (name, bells) = (hello.name(), (bell, programs_bell));
         tracing::debug!(program = %name, pid = who.pid, uid = who.caller.uid, "attached");
-        let program = Program::new(Parts { name, who, stream, end, bells, entries, fs, host, node });
+        let program = Program::new(Parts { name, who, stream, end, bells, fs, host, node });
         // The program's end begins awake; the server's as if it had been rung for.
         self.shared.programs.lock().insert(token, program.clone());
         self.hot.push(program);

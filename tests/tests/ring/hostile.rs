@@ -151,8 +151,8 @@ fn misbehave(program: &mut MockProgram, random: &mut fastrand::Rng, counts: bool
         }
     }
     if counts {
-        program.met.end.spoil(random.u64(..));
-        program.met.server.ring();
+        program.end.spoil(random.u64(..));
+        program.server.ring();
     }
     // A server that ends an attachment says why and hangs up; others answer, or wait for holds.
     let _ = program.stream.set_read_timeout(Some(std::time::Duration::from_millis(20)));

@@ -7,7 +7,21 @@ use std::{
 
 const ENTRIES: u32 = 8;
 
-fn pair() -> (Sender<u64>, Receiver<u64>, Arc<SharedBytes>) {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+struct Number {
+    value: u64,
+    again: u32,
+    number: u32,
+}
+
+impl Entry for Number {}
+
+fn n(value: u64) -> Number {
+    Number { value, again: value as u32, number: 0 }
+}
+
+fn pair() -> (Sender<Number>, Receiver<Number>, Arc<SharedBytes>) {
     let memory = Arc::new(SharedBytes::new(8192).unwrap().0);
     let sender = Sender::new(memory.clone(), SUBMITTED, 4096, ENTRIES);
     let receiver = Receiver::new(memory.clone(), SUBMITTED, 4096, ENTRIES);
@@ -15,61 +29,66 @@ fn pair() -> (Sender<u64>, Receiver<u64>, Arc<SharedBytes>) {
 }
 
 #[test]
-fn entries_come_in_order_and_only_when_published() {
+fn entries_come_in_order_round_and_round() {
     let (mut sender, mut receiver, _memory) = pair();
-    assert!(sender.write(&7).unwrap() && sender.write(&8).unwrap());
-    assert_eq!(receiver.take(), Ok(None));
-    assert!(!sender.publish());
-    assert_eq!((receiver.take(), receiver.take(), receiver.take()), (Ok(Some(7)), Ok(Some(8)), Ok(None)));
+    for value in 0..100 {
+        assert_eq!(receiver.take(), None);
+        assert!(sender.write(&n(2 * value)).unwrap() && sender.write(&n(2 * value + 1)).unwrap());
+        assert!(!sender.publish());
+        assert_eq!([receiver.take(), receiver.take()], [Some(n(2 * value)), Some(n(2 * value + 1))]);
+        receiver.release();
+    }
 }
 
 #[test]
 fn a_full_queue_has_room_again_when_places_are_given_back() {
     let (mut sender, mut receiver, _memory) = pair();
-    for n in 0..u64::from(ENTRIES) {
-        assert!(sender.write(&n).unwrap());
+    for value in 0..u64::from(ENTRIES) {
+        assert!(sender.write(&n(value)).unwrap());
     }
-    assert_eq!(sender.write(&99), Ok(false));
-    sender.publish();
-    assert_eq!(receiver.take(), Ok(Some(0)));
-    assert_eq!(sender.write(&99), Ok(false));
+    assert_eq!(sender.write(&n(99)), Ok(false));
+    assert_eq!(receiver.take(), Some(n(0)));
+    assert_eq!(sender.write(&n(99)), Ok(false));
     receiver.release();
-    assert_eq!(sender.write(&99), Ok(true));
+    assert_eq!((sender.room(1), sender.write(&n(99))), (Ok(1), Ok(true)));
     assert_eq!(sender.untaken(), Ok(u64::from(ENTRIES)));
 }
 
 #[test]
 fn impossible_numbers_are_found_out() {
-    for said in [1 + u64::from(ENTRIES), u64::MAX, 1 << 63] {
-        let (_, mut receiver, memory) = pair();
-        memory.word(SUBMITTED.published).store(said, Relaxed);
-        assert!(receiver.is_waiting());
-        assert!(receiver.take().is_err(), "{said}");
+    let (mut sender, receiver, _memory) = pair();
+    for value in 0..u64::from(ENTRIES) {
+        assert!(sender.write(&n(value)).unwrap());
     }
-    let (mut sender, mut receiver, memory) = pair();
-    for n in 0..u64::from(ENTRIES) {
-        assert!(sender.write(&n).unwrap());
-    }
-    sender.publish();
-    assert_eq!(receiver.take(), Ok(Some(0)));
-    memory.word(SUBMITTED.taken).store(u64::from(ENTRIES) + 1, Relaxed);
-    let error = sender.write(&1).unwrap_err();
+    receiver.spoil(u64::from(ENTRIES) + 1);
+    let error = sender.write(&n(1)).unwrap_err();
     assert!(error.to_string().contains("taken says 9, where 0 to 8 is possible"), "{error}");
-    memory.word(SUBMITTED.published).store(0, Relaxed);
-    receiver.taken = 8;
-    assert!(receiver.take().is_err(), "a sender that goes back");
+    receiver.spoil(3);
+    assert_eq!(sender.room(2), Ok(3));
+    receiver.spoil(2);
+    assert!(sender.untaken().is_err(), "a receiver that goes back");
+}
+
+#[test]
+fn numbers_that_are_not_the_next_are_no_entries() {
+    for said in [0, 2, 1 + u64::from(ENTRIES), u64::from(u32::MAX)] {
+        let (_, mut receiver, memory) = pair();
+        memory.word(4096 + 8).store(said << 32, Relaxed);
+        assert_eq!(receiver.take(), None, "{said}");
+        assert!(!receiver.is_waiting());
+    }
 }
 
 #[test]
 fn who_sleeps_is_woken_once() {
     let (mut sender, receiver, _memory) = pair();
     assert!(receiver.sleep());
-    sender.write(&1).unwrap();
+    sender.write(&n(1)).unwrap();
     assert!(sender.publish());
-    sender.write(&2).unwrap();
+    sender.write(&n(2)).unwrap();
     assert!(!sender.publish());
     assert!(!receiver.sleep(), "something is there already");
-    sender.write(&3).unwrap();
+    sender.write(&n(3)).unwrap();
     assert!(!sender.publish(), "it did not go to sleep");
 }
 
@@ -82,7 +101,7 @@ fn no_wake_up_is_lost() {
     let other = shared.clone();
     let taker = thread::spawn(move || {
         for round in 0..ROUNDS {
-            while receiver.take().unwrap().is_none() {
+            while receiver.take().is_none() {
                 if receiver.sleep() {
                     other.wait_for_bell(round);
                     receiver.wake();
@@ -105,7 +124,7 @@ fn no_wake_up_is_lost() {
         for _ in 0..round % 64 {
             std::hint::black_box(());
         }
-        sender.write(&round).unwrap();
+        sender.write(&n(round)).unwrap();
         if sender.publish() {
             shared.bell.store(true, SeqCst);
         }

@@ -74,7 +74,6 @@ fn what_is_not_known_is_refused() {
         Submission { operation: 0, ..good },
         Submission { operation: 255, ..good },
         Submission { flags: 0x80, ..good },
-        Submission { zero: 1, ..good },
         Submission { handle: 1, ..good },
         Submission { flags: TRY, ..good },
         Submission { operation: operation::GET, flags: TRY | TIMED, ..good },

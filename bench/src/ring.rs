@@ -1,0 +1,142 @@
+//! Round trips of the ring that programs attach through, beside two processes that only hand each other a word.
+
+mod floor;
+
+use crate::{
+    playground::{Options as PlaygroundOptions, Playground},
+    report::{Case, Latencies},
+};
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+use floor::Floor;
+pub use floor::answer;
+use kdfs_client::{Session, Set, SetOptions};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+/// How the two sides wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Waiting {
+    /// Both look until the answer is there.
+    Spinning,
+    /// Both sleep.
+    Sleeping,
+}
+
+/// Rounds of a block.
+const BLOCK: u32 = 200;
+/// Rounds at the begin of a block that are not measured: meanwhile both sides learn how long to look.
+const WARM: u32 = 50;
+/// Long enough for both sides of everything to have gone to sleep.
+const PAUSE: Duration = Duration::from_micros(300);
+/// A program that looks for so long sleeps in no block.
+const LONG_SPIN: Duration = Duration::from_millis(1);
+/// Bytes of the objects.
+const BYTES: u32 = 4096;
+
+/// A thing that is done again and again.
+type Round<'a> = Box<dyn FnMut() -> Result<()> + 'a>;
+
+/// Measures everything on a playground of one node in `directory`, `count` rounds each.
+///
+/// # Errors
+/// If something does not answer.
+pub fn run(directory: &Path, count: u32) -> Result<Vec<Case>> {
+    let playground = Playground::up(&directory.join("cluster"), &PlaygroundOptions::nodes(1))?;
+    let session = Session::attach(playground.ring(1))?;
+    let set = session.create_set("kddm-bench", SetOptions::new(BYTES))?;
+    set.grab(0)?.fill(1);
+    let mut cases = Vec::new();
+    for waiting in [Waiting::Spinning, Waiting::Sleeping] {
+        session.spin(if waiting == Waiting::Spinning { LONG_SPIN } else { Duration::ZERO });
+        let mut floor = Floor::start(waiting)?;
+        for (name, bytes, mut round) in rounds(&session, &set) {
+            let (mut ours, mut floors) = (Latencies::default(), Latencies::default());
+            for _ in 0..count.div_ceil(BLOCK) {
+                floor.begin()?;
+                block(&mut || floor.round(), waiting, &mut floors)?;
+                floor.rest();
+                block(&mut *round, waiting, &mut ours)?;
+            }
+            let (name, floor) = match waiting {
+                Waiting::Spinning => (format!("{name}, spinning"), "two processes, spinning"),
+                Waiting::Sleeping => (format!("{name}, sleeping"), "two processes, futex"),
+            };
+            let case = Case::new(name, &ours).beside(floor, &floors);
+            cases.push(if bytes > 0 { case.moving(bytes.into()) } else { case });
+        }
+    }
+    drop(set);
+    session.destroy_set("kddm-bench")?;
+    playground.down()?;
+    Ok(cases)
+}
+
+fn rounds<'a>(session: &'a Session, set: &'a Set) -> Vec<(&'static str, u32, Round<'a>)> {
+    vec![
+        ("ring round trip", 0, Box::new(|| Ok(session.ping()?))),
+        ("get and put, hit", BYTES, Box::new(|| Ok(set.get(0)?.put()?))),
+        ("get, hit; put with the next", BYTES, Box::new(|| Ok(drop(set.get(0)?)))),
+        (
+            "grab, change and put, hit",
+            BYTES,
+            Box::new(|| {
+                let mut object = set.grab(0)?;
+                object[0] = object[0].wrapping_add(1);
+                Ok(object.put()?)
+            }),
+        ),
+    ]
+}
+
+fn block(round: &mut dyn FnMut() -> Result<()>, waiting: Waiting, into: &mut Latencies) -> Result<()> {
+    for number in 0..WARM + BLOCK {
+        if waiting == Waiting::Sleeping {
+            std::thread::sleep(PAUSE);
+        }
+        let begin = Instant::now();
+        round()?;
+        if number >= WARM {
+            into.add(begin.elapsed());
+        }
+    }
+    Ok(())
+}
+
+/// What programs cost that are attached and do nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Idle {
+    /// Programs.
+    pub programs: u32,
+    /// The part of a core that their server uses meanwhile.
+    pub cores: f64,
+    /// Bytes of the server's resident memory, shared memory included, for each.
+    pub bytes: u64,
+}
+
+/// Attaches `programs` times to the one node of a playground, and watches its server for `time`.
+///
+/// # Errors
+/// If one is not let in.
+pub fn idle(playground: &Playground, programs: u32, time: Duration) -> Result<Idle> {
+    let pid = playground.pid(1)?;
+    let resident = || crate::idle::usage(pid).map(|usage| usage.beside_arena + usage.arena);
+    // What is allocated once, for the first programs, is not theirs.
+    let first: Vec<Session> =
+        (0..10).map(|_| Session::attach(playground.ring(1))).collect::<Result<_, _>>()?;
+    let before = resident()?;
+    let attached = (0..programs).map(|_| Session::attach(playground.ring(1)));
+    let attached: Vec<Session> = attached.collect::<Result<_, _>>().context("attaching one more")?;
+    for session in &attached {
+        session.ping()?;
+    }
+    let after = resident()?;
+    let begin = crate::idle::usage(pid)?.cpu;
+    std::thread::sleep(time);
+    let cpu = crate::idle::usage(pid)?.cpu - begin;
+    ensure!(attached.len() == programs as usize && first.len() == 10, "all stay attached");
+    let bytes = after.saturating_sub(before) / u64::from(programs);
+    Ok(Idle { programs, cores: cpu.as_secs_f64() / time.as_secs_f64(), bytes })
+}
