@@ -63,6 +63,7 @@ kinds! {
     Reported "REPORTED",
     Rebuilt "REBUILT",
     Opened "OPENED",
+    Destroy "DESTROY",
     Cancel "CANCEL",
 }
 

@@ -41,6 +41,8 @@ named!(
         Sync "sync",
         /// The local copy away.
         Flush "flush",
+        /// The end of a set.
+        Destroy "destroy",
     }
 );
 
@@ -81,10 +83,11 @@ impl OperationKind {
         match asked {
             Asked::Hold { hold: Hold::Shared, .. } => OperationKind::Get,
             Asked::Hold { hold: Hold::Exclusive, .. } => OperationKind::Grab,
-            Asked::Prefetch => OperationKind::Prefetch,
+            Asked::Prefetch { .. } => OperationKind::Prefetch,
             Asked::Remove => OperationKind::Remove,
             Asked::Sync => OperationKind::Sync,
             Asked::Flush => OperationKind::Flush,
+            Asked::Destroy => OperationKind::Destroy,
         }
     }
 
@@ -98,7 +101,7 @@ impl OperationKind {
         let holds = matches!(self, OperationKind::Get | OperationKind::Grab);
         match outcome {
             Outcome::Hit | Outcome::WouldBlock => holds,
-            Outcome::Upgraded => self == OperationKind::Grab,
+            Outcome::Upgraded => matches!(self, OperationKind::Grab | OperationKind::Prefetch),
             Outcome::Waited | Outcome::Home | Outcome::Owner | Outcome::Device | Outcome::Made => {
                 self.fetches()
             }

@@ -34,7 +34,7 @@ pub(super) fn describe(body: &Body) -> (Option<u32>, Option<u32>, String) {
             detail = format!("{}, {}", mode(*exclusive), from(source));
         }
         Body::Nack { rid, why } => (of_rid, detail) = (Some(*rid), format!("{why:?}").to_lowercase()),
-        Body::Finished { rid } | Body::Cancel { rid } => of_rid = Some(*rid),
+        Body::Finished { rid } | Body::Cancel { rid } | Body::Destroy { rid } => of_rid = Some(*rid),
         Body::Invalidate { seq, requester, keep, .. } => {
             let keep = if *keep { ", keep the bytes" } else { "" };
             (of_seq, detail) = (Some(*seq), format!("ack to node {requester}{keep}"));
@@ -80,10 +80,12 @@ pub(super) fn asked(asked: Asked) -> &'static str {
         Asked::Hold { hold: Hold::Shared, try_only: true, .. } => "try get",
         Asked::Hold { hold: Hold::Exclusive, try_only: false, .. } => "grab",
         Asked::Hold { hold: Hold::Exclusive, try_only: true, .. } => "try grab",
-        Asked::Prefetch => "prefetch",
+        Asked::Prefetch { hold: Hold::Shared, .. } => "prefetch",
+        Asked::Prefetch { hold: Hold::Exclusive, .. } => "prefetch for a grab",
         Asked::Remove => "remove",
         Asked::Sync => "sync",
         Asked::Flush => "flush",
+        Asked::Destroy => "destroy",
     }
 }
 

@@ -31,7 +31,7 @@ pub struct Top {
 /// Operations of one kind that ended in one way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
-    /// get, grab, prefetch, remove, sync, flush.
+    /// get, grab, prefetch, remove, sync, flush, destroy.
     pub operation: String,
     /// As in docs/metrics.md.
     pub outcome: String,
