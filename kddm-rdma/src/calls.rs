@@ -30,11 +30,11 @@ impl Inner {
         match catch_unwind(AssertUnwindSafe(|| self.try_call(&**linker, key, call))) {
             Ok(Ok(reply)) => reply,
             Ok(Err(error)) => {
-                tracing::warn!(%key, ?call, %error, "the linker failed");
+                tracing::warn!(set = %key.set, object = key.object, ?call, reason = %error, "the linker failed");
                 LinkerReply::Failed(error.raw_os_error().unwrap_or(nix::libc::EIO))
             }
             Err(_) => {
-                tracing::error!(%key, ?call, "BUG: the linker panicked");
+                tracing::error!(set = %key.set, object = key.object, ?call, "BUG: the linker panicked");
                 LinkerReply::Failed(nix::libc::EIO)
             }
         }

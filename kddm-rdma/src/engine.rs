@@ -2,6 +2,7 @@
 
 use crate::{
     PeerState, Standing,
+    figures::{self, Observer},
     inner::Inner,
     operations::{Abandoned, Operations, Outcome},
     pressure::Shortage,
@@ -9,6 +10,7 @@ use crate::{
     read_ahead::ReadAhead,
     status::Counts,
     store::Memory,
+    trace::{Trace, Tracer},
 };
 use kddm_coherence::{
     Asked, Core, Effect, Input, LinkerCall, LinkerReply, Loss, OpError, OpId, Operation, Speculations,
@@ -70,6 +72,8 @@ pub(crate) struct Engine {
     /// It was expelled, and has broken its connections.
     cut_off: bool,
     counts: Counts,
+    observer: Observer,
+    tracer: Tracer,
     stopped: bool,
 }
 
@@ -98,6 +102,8 @@ impl Engine {
             moves_away: false,
             cut_off: false,
             counts: Counts::default(),
+            observer: Observer::default(),
+            tracer: Tracer::default(),
             stopped: false,
         }
     }
@@ -131,6 +137,7 @@ impl Engine {
         }
         self.counts.misses += 1;
         let op = self.operations.begin(key, hold, false);
+        self.observe_begin(node, op, key, asked);
         self.input(node, Input::Begin(Operation { op, key, asked }));
         if let Asked::Hold { hold: Hold::Shared, try_only: false, .. } = asked {
             self.go_ahead(node, key);
@@ -162,18 +169,35 @@ impl Engine {
     pub(crate) fn begin_detached(&mut self, node: &Inner, key: ObjectKey, asked: Asked) {
         if !self.stopped {
             let op = self.operations.begin(key, None, true);
+            self.observe_begin(node, op, key, asked);
             self.input(node, Input::Begin(Operation { op, key, asked }));
         }
+    }
+
+    fn observe_begin(&mut self, node: &Inner, op: OpId, key: ObjectKey, asked: Asked) {
+        let now = node.host.now();
+        if self.observer.fade(now) {
+            node.hits.fade();
+        }
+        self.observer.begin(op, key, asked, now);
     }
 
     pub(crate) fn poll_operation(&mut self, op: OpId, waker: &Waker) -> Option<Outcome> {
         self.operations.poll(op, waker)
     }
 
-    /// Nobody waits for `op` any more. If it has left a hold, the caller ends that once the lock is given back.
-    pub(crate) fn abandon(&mut self, node: &Inner, op: OpId) -> Option<(Hold, SlotId)> {
+    /// Nobody waits for `op` any more, which counts as `how`. If it has left a hold, the caller ends that once the lock is given back.
+    pub(crate) fn abandon(
+        &mut self,
+        node: &Inner,
+        op: OpId,
+        how: figures::Outcome,
+    ) -> Option<(Hold, SlotId)> {
         match self.operations.abandon(op)? {
-            Abandoned::Unfinished(key) => self.input(node, Input::Cancel(key, op)),
+            Abandoned::Unfinished(key) => {
+                self.observer.give_up(op, how, node.host.now());
+                self.input(node, Input::Cancel(key, op));
+            }
             Abandoned::Ended => {}
             Abandoned::Held(hold, slot) => return Some((hold, slot)),
         }
@@ -186,7 +210,7 @@ impl Engine {
             // Cancelling one may have ended the next.
             if self.operations.is_unfinished(op) {
                 self.input(node, Input::Cancel(key, op));
-                self.complete(op, Err(why));
+                self.complete(node, op, Err(why));
             }
         }
     }
@@ -208,19 +232,22 @@ impl Engine {
 
     fn meet(&mut self, inner: &Inner, event: Event) -> Option<Input> {
         Some(match event {
-            Event::Message(from, message) => Input::Message(from, message),
+            Event::Message(from, message) => {
+                self.observer.received(from, &message, || inner.home_of(message.key, self.core.homes()));
+                Input::Message(from, message)
+            }
             Event::ReadDone(token, good) => Input::ReadDone(token, good),
             Event::PeerUp(node, incarnation) => {
-                tracing::info!(%node, %incarnation, "peer is there");
+                tracing::info!(peer = %node, %incarnation, "peer is there");
                 self.up.insert(node);
                 self.after.extend(self.waiting_for_peers.drain(..).map(After::Wake));
                 Input::PeerUp(node, incarnation)
             }
             Event::PeerDown { node, certain, reason } => {
                 if self.stopped {
-                    tracing::debug!(%node, "left behind");
+                    tracing::debug!(peer = %node, "left behind");
                 } else {
-                    tracing::warn!(%node, certain, reason, "peer is lost; what needs it fails until it is back");
+                    tracing::warn!(peer = %node, certain, reason, "peer is lost; what needs it fails until it is back");
                 }
                 self.up.remove(node);
                 let unchecked = self.core.loss() == Loss::Local && !self.transport.checks_generations();
@@ -233,7 +260,7 @@ impl Engine {
                 Input::PeerDown(node)
             }
             Event::Refused { node, reason } => {
-                tracing::warn!(node = node.map(NodeId::get), reason, "a connection was refused");
+                tracing::warn!(peer = node.map(NodeId::get), reason, "a connection was refused");
                 return None;
             }
         })
@@ -254,6 +281,9 @@ impl Engine {
                 freed: &mut freed,
             };
             let view = self.core.view();
+            if self.tracer.is_on() {
+                self.tracer.before(&input, node.host.now());
+            }
             self.core.step(input, &mut memory, &mut self.effects);
             if self.core.view() != view {
                 self.lost = NodeSet::EMPTY;
@@ -266,6 +296,9 @@ impl Engine {
                 self.carry_out(node, effect);
             }
             self.effects = effects;
+            if self.tracer.is_on() {
+                self.tracer.after(|key| self.core.outline(key), node.host.now());
+            }
         }
         self.follow_view(node);
     }
@@ -327,6 +360,13 @@ impl Engine {
     }
 
     fn carry_out(&mut self, node: &Inner, effect: Effect) {
+        self.observer.told(self.me, &effect, |slot| {
+            let key = node.arena.key_of(slot)?;
+            (node.home_of(key, self.core.homes()) == Some(self.me)).then_some(key)
+        });
+        if self.tracer.is_on() {
+            self.tracer.effect(&effect, |slot| node.arena.key_of(slot), node.host.now());
+        }
         match effect {
             Effect::Send(to, message) if message.can_wait() => self.transport.send_lazily(to, &message),
             Effect::Send(to, message) => self.transport.send(to, &message),
@@ -334,7 +374,7 @@ impl Engine {
                 self.transport.read(token, source, landing, length);
             }
             Effect::Linker(key, call) => self.call(node, key, call),
-            Effect::Complete(op, outcome) => self.complete(op, outcome),
+            Effect::Complete(op, outcome) => self.complete(node, op, outcome),
             Effect::NeedMemory(key) => self.need_memory(node, key),
             Effect::Changed(key, from, to) => {
                 if node.notified(key) {
@@ -354,13 +394,14 @@ impl Engine {
                 self.inputs.push_back(Input::LinkerDone(key, reply));
             }
             (None, LinkerCall::Insert { .. } | LinkerCall::Sync { .. } | LinkerCall::Remove) => {
-                tracing::error!(%key, "the set's policy says write-back, but its family has no linker on this node");
+                tracing::error!(set = %key.set, object = key.object, "the set's policy says write-back, but its family has no linker on this node");
                 self.inputs.push_back(Input::LinkerDone(key, LinkerReply::Failed(nix::libc::ENODEV)));
             }
         }
     }
 
-    fn complete(&mut self, op: OpId, outcome: Outcome) {
+    fn complete(&mut self, node: &Inner, op: OpId, outcome: Outcome) {
+        self.observer.end(op, outcome.map(drop), node.host.now());
         self.counts.failed += u64::from(outcome.is_err());
         match self.operations.end(op, outcome) {
             Ok(waker) => self.after.extend(waker.map(After::Wake)),
@@ -390,7 +431,7 @@ impl Engine {
     /// Looks again at what memory is wanted for; false if there is nothing.
     pub(crate) fn watch_shortage(&mut self, node: &Inner) -> bool {
         for key in self.shortage.hopeless(node.host.now()) {
-            tracing::warn!(%key, "no memory for it, and nothing that could be evicted");
+            tracing::warn!(set = %key.set, object = key.object, "no memory for it, and nothing that could be evicted");
             self.input(node, Input::OutOfMemory(key));
             // What was granted already waits on for a place to land, but nobody has to wait for it.
             let waiting = self.operations.unfinished(|other, hold| other == key && hold);
@@ -420,6 +461,7 @@ impl Engine {
 
     /// The last hold of an object that others wait for was put.
     pub(crate) fn released(&mut self, node: &Inner, key: ObjectKey) {
+        self.observer.released(key);
         if node.notified(key) {
             self.told.push_back(Told::Put(key));
         }
@@ -461,6 +503,23 @@ impl Engine {
         let Speculations { posted, good } = self.core.speculations();
         let counts = Counts { speculations: posted, good_speculations: good, ..self.counts };
         (self.transport.peers(), counts, self.transport.counters())
+    }
+
+    pub(crate) fn trace(&mut self, node: &Inner, key: ObjectKey, after: u64, limit: usize) -> Trace {
+        let now = node.host.now();
+        self.tracer.fetch(key, after, limit, now, |key| self.core.outline(key))
+    }
+
+    pub(crate) fn observed(&self) -> &Observer {
+        &self.observer
+    }
+
+    pub(crate) fn dirty_count(&self) -> usize {
+        self.core.dirty_count()
+    }
+
+    pub(crate) fn quarantined(&self) -> usize {
+        self.quarantine.count()
     }
 
     pub(crate) fn descriptor(&self) -> Option<std::os::fd::RawFd> {

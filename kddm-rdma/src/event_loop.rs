@@ -72,7 +72,7 @@ impl EventLoop {
                 continue;
             }
             if let Err(error) = self.sleep(&mut poll, &mut events) {
-                tracing::error!(%error, "BUG: the event loop cannot sleep; it ends, and with it the node");
+                tracing::error!(reason = %error, "BUG: the event loop cannot sleep; it ends, and with it the node");
                 break;
             }
         }
@@ -103,7 +103,7 @@ impl EventLoop {
     /// Wakes the loop, which has been told to stop by other means, and waits for its end.
     pub(crate) fn stop(&self) {
         if let Err(error) = self.stop.wake() {
-            tracing::error!(%error, "BUG: the event loop cannot be woken");
+            tracing::error!(reason = %error, "BUG: the event loop cannot be woken");
             return;
         }
         if IN_LOOP.get() {

@@ -76,6 +76,12 @@ impl Families {
         self.of(set)?.linker.as_ref()
     }
 
+    /// The kinds that there are, with their names.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (u8, &str)> {
+        let there = self.0.iter().flatten();
+        there.map(|family| (family.family.kind(), family.family.name()))
+    }
+
     fn of(&self, set: SetId) -> Option<&Family> {
         self.0[usize::from(set.kind())].as_ref()
     }

@@ -18,7 +18,7 @@ pub type Job = Box<dyn FnOnce() + Send>;
 
 /// The world around a node.
 pub trait Host: Send + Sync {
-    /// Time since some moment before this host was made; never goes back.
+    /// Time since some moment before this host was made, the same for all hosts of a machine; never goes back.
     fn now(&self) -> Duration;
 
     /// Time since 1970, as the wall clock has it.

@@ -6,14 +6,14 @@ use crate::{
     engine::{After, Afterwards, Engine, Told},
     event_loop::EventLoop,
     family::Families,
+    figures::{FamilyFigures, Figures, Hits, LINKER_CALLS, Misses, SetFigures, Weighed},
     membership::Lease,
     pressure,
-    status::Hits,
     sync::Mutex,
 };
-use kddm_coherence::{Input, LinkerReply};
+use kddm_coherence::{Input, LinkerReply, MessageKind};
 use kddm_memory::Arena;
-use kddm_object::{Hold, Incarnation, Mode, NodeId, ObjectKey, SlotId};
+use kddm_object::{Hold, Incarnation, Mode, NodeId, ObjectKey, SetId, SlotId};
 use std::{
     sync::{Arc, Weak},
     time::Duration,
@@ -246,7 +246,7 @@ impl Inner {
         for offset in (0..length).step_by(ZEROS.len()) {
             let piece = &ZEROS[..ZEROS.len().min(length - offset)];
             if !self.arena.copy_in(slot, offset, piece) {
-                tracing::error!(%key, ?slot, "BUG: a first touch got a slot that is too small");
+                tracing::error!(set = %key.set, object = key.object, ?slot, "BUG: a first touch got a slot that is too small");
                 return LinkerReply::Failed(nix::libc::EIO);
             }
         }
@@ -255,7 +255,7 @@ impl Inner {
 
     pub(crate) fn status(&self) -> NodeStatus {
         let (peers, mut counts, fabric) = self.engine.lock().observe();
-        counts.hits = self.hits.sum();
+        counts.hits = self.hits.sum(Hold::Shared) + self.hits.sum(Hold::Exclusive);
         NodeStatus {
             me: self.me,
             incarnation: self.incarnation,
@@ -267,11 +267,50 @@ impl Inner {
         }
     }
 
+    pub(crate) fn figures(&self) -> Figures {
+        let status = self.status();
+        let hits_of_sets = self.hits.of_sets();
+        let hits = [Hold::Shared, Hold::Exclusive].map(|hold| self.hits.sum(hold));
+        let engine = self.engine.lock();
+        let observed = engine.observed();
+        let families = self.families.all().map(|(kind, name)| {
+            let (hits, ends) = (self.hits.of_kind(kind), observed.of_kind(kind));
+            FamilyFigures { kind, name: name.to_owned(), hits, ends }
+        });
+        let (sent, received) = observed.messages();
+        Figures {
+            status,
+            hits,
+            families: families.collect(),
+            sets: sets(&hits_of_sets, observed.of_sets()),
+            hottest: observed.hottest(),
+            contended: observed.contended(),
+            waiting: observed.waiting(),
+            messages: MessageKind::ALL
+                .iter()
+                .zip(sent)
+                .zip(received)
+                .map(|((kind, sent), got)| (*kind, sent, got))
+                .collect(),
+            read_bytes: observed.read_bytes(),
+            linker_calls: LINKER_CALLS.into_iter().zip(observed.linker_calls()).collect(),
+            quarantined: engine.quarantined(),
+            dirty: engine.dirty_count(),
+            times: observed.all_times(),
+        }
+    }
+
+    /// The home of an object, if these are the nodes that keep directories.
+    pub(crate) fn home_of(&self, key: ObjectKey, homes: &[NodeId]) -> Option<NodeId> {
+        self.families.policy(key.set).and_then(|policy| policy.home_of(key, homes))
+    }
+
     pub(crate) fn dump(&self, key: ObjectKey) -> ObjectDump {
         let engine = self.engine.lock();
-        let home = self.families.policy(key.set).and_then(|policy| policy.home_of(key, engine.homes()));
+        let home = self.home_of(key, engine.homes());
         let word = self.arena.lookup(key).map(|slot| self.arena.load(slot));
-        ObjectDump { key, home, word, state: engine.describe(key) }
+        let waiting = engine.observed().waiting_for(key);
+        ObjectDump { key, home, word, waiting, state: engine.describe(key) }
     }
 
     pub(crate) fn shutdown(&self) {
@@ -285,4 +324,16 @@ impl Inner {
             }
         }
     }
+}
+
+/// What is known of sets, of those that had hits and of those that had misses.
+fn sets(hits: &[(SetId, u64)], misses: Vec<Weighed<SetId, Misses>>) -> Vec<SetFigures> {
+    let hits_of = |set| hits.iter().find(|(other, _)| *other == set).map_or(0, |(_, hits)| *hits);
+    let missed: Vec<SetFigures> = misses
+        .into_iter()
+        .map(|place| SetFigures { set: place.key, hits: hits_of(place.key), misses: place.value })
+        .collect();
+    let only_hit = hits.iter().filter(|(set, _)| missed.iter().all(|known| known.set != *set));
+    let only_hit = only_hit.map(|&(set, hits)| SetFigures { set, hits, misses: Misses::default() });
+    only_hit.chain(missed.iter().cloned()).collect()
 }

@@ -20,6 +20,7 @@ mod engine;
 mod error;
 mod event_loop;
 mod family;
+pub mod figures;
 pub mod host;
 mod inner;
 mod linker;
@@ -36,6 +37,7 @@ mod status;
 mod store;
 mod sync;
 mod timed;
+pub mod trace;
 mod waiting;
 
 pub use error::NodeError;

@@ -4,9 +4,11 @@ use crate::{
     Host, NodeError, NodeStatus, ObjectDump, OpError, Options, SetFamily, Transport,
     engine::Engine,
     family::Families,
+    figures::Figures,
     inner::Inner,
     membership::Lease,
     registry::{Registered, Registry},
+    trace::Trace,
     waiting::{Acquire, Operate},
 };
 use kddm_coherence::{Asked, Config, Core, Input, Loss};
@@ -253,9 +255,20 @@ impl Node {
         self.inner.status()
     }
 
+    /// What the node has done.
+    pub fn figures(&self) -> Figures {
+        self.inner.figures()
+    }
+
     /// What this node knows of one object.
     pub fn dump(&self, key: ObjectKey) -> ObjectDump {
         self.inner.dump(key)
+    }
+
+    /// Traces an object from now on, as long as somebody asks at least every ten seconds; and gives what happened after event
+    /// `after`, at most `limit` events, the oldest first. Hits are not seen.
+    pub fn trace(&self, key: ObjectKey, after: u64, limit: usize) -> Trace {
+        self.inner.enter(|engine| engine.trace(&self.inner, key, after, limit))
     }
 
     /// Whether nothing is under way here: no operation, no exchange with other nodes, nobody who waits for memory.

@@ -41,6 +41,11 @@ impl Quarantine {
         self.until.is_none()
     }
 
+    /// The slots that wait.
+    pub(crate) fn count(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Whether it goes on, and until when; at its end the slots become free. Their size classes, a bit each, are added to `freed`.
     pub(crate) fn look(&mut self, arena: &Arena, now: Duration, freed: &mut u8) -> Option<Duration> {
         let until = self.until.filter(|&until| now < until);

@@ -4,10 +4,6 @@ use crate::PeerState;
 use kddm_fabric::Counters;
 use kddm_memory::Usage;
 use kddm_object::{Incarnation, NodeId, ObjectKey, Word};
-use std::{
-    cell::Cell,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-};
 
 /// A node as it is now.
 #[derive(Clone, Debug)]
@@ -58,47 +54,8 @@ pub struct ObjectDump {
     pub home: Option<NodeId>,
     /// The state word of the local copy.
     pub word: Option<Word>,
+    /// Operations of this node that have begun and not ended.
+    pub waiting: u32,
     /// The protocol's state here, for people: the directory entry if this is the home, and the local copy.
     pub state: String,
-}
-
-/// Counts hits without making threads wait for each other's cache lines.
-pub(crate) struct Hits([Stripe; STRIPES]);
-
-const STRIPES: usize = 16;
-
-#[derive(Default)]
-#[repr(align(128))]
-struct Stripe(AtomicU64);
-
-thread_local! {
-    /// Where this thread counts. Threads are dealt out when they first miss: a check here would cost every hit.
-    static STRIPE: Cell<usize> = const { Cell::new(0) };
-}
-
-impl Default for Hits {
-    fn default() -> Hits {
-        Hits(std::array::from_fn(|_| Stripe::default()))
-    }
-}
-
-impl Hits {
-    #[inline(always)]
-    pub(crate) fn count(&self) {
-        let stripe = &self.0[STRIPE.get() % STRIPES].0;
-        // Load and store instead of an addition: threads that share a stripe may lose a count, and nobody waits.
-        stripe.store(stripe.load(Relaxed).wrapping_add(1), Relaxed);
-    }
-
-    /// Gives this thread a stripe, if it has none.
-    pub(crate) fn deal() {
-        static NEXT: AtomicUsize = AtomicUsize::new(1);
-        if STRIPE.get() == 0 {
-            STRIPE.set(NEXT.fetch_add(1, Relaxed).max(1));
-        }
-    }
-
-    pub(crate) fn sum(&self) -> u64 {
-        self.0.iter().map(|stripe| stripe.0.load(Relaxed)).sum()
-    }
 }

@@ -1,9 +1,9 @@
 //! Operations that wait for so long and no longer.
 
-use crate::{Exclusive, Node, OpError, Options, Shared};
+use crate::{Exclusive, Node, OpError, Options, Shared, node::Guard, waiting::Acquire};
 use futures_lite::future;
 use kddm_object::ObjectKey;
-use std::{future::Future, time::Duration};
+use std::{pin::pin, time::Duration};
 
 impl Node {
     /// [`Node::get_with`] that fails with [`OpError::TimedOut`] if it has not got its hold within `time`. The object is as it was,
@@ -12,7 +12,7 @@ impl Node {
     /// # Errors
     /// See [`OpError`].
     pub async fn get_for(&self, key: ObjectKey, options: Options, time: Duration) -> Result<Shared, OpError> {
-        self.within(time, self.get_with(key, options)).await
+        self.within(time, Acquire::new(self.inner(), key, options, false)).await
     }
 
     /// [`Node::grab_with`] that fails with [`OpError::TimedOut`] if it has not got its hold within `time`, as [`Node::get_for`].
@@ -25,19 +25,20 @@ impl Node {
         options: Options,
         time: Duration,
     ) -> Result<Exclusive, OpError> {
-        self.within(time, self.grab_with(key, options)).await
+        self.within(time, Acquire::new(self.inner(), key, options, false)).await
     }
 
     /// What is there at once needs no clock.
-    async fn within<T>(
-        &self,
-        time: Duration,
-        operation: impl Future<Output = Result<T, OpError>>,
-    ) -> Result<T, OpError> {
+    async fn within<G: Guard>(&self, time: Duration, operation: Acquire<'_, G>) -> Result<G, OpError> {
+        let mut operation = pin!(operation);
         let late = async {
             self.host().sleep(time).await;
-            Err(OpError::TimedOut)
+            None
         };
-        future::or(operation, late).await
+        let result = future::or(async { Some(operation.as_mut().await) }, late).await;
+        result.unwrap_or_else(|| {
+            operation.time_is_over();
+            Err(OpError::TimedOut)
+        })
     }
 }

@@ -1,6 +1,12 @@
 //! The futures of operations.
 
-use crate::{OpError, Options, inner::Inner, node::Guard, operations::Outcome, status::Hits};
+use crate::{
+    OpError, Options,
+    figures::{self, Hits},
+    inner::Inner,
+    node::Guard,
+    operations::Outcome,
+};
 use kddm_coherence::{Asked, OpId};
 use kddm_object::{Hold, ObjectKey, SlotId};
 use std::{
@@ -26,6 +32,13 @@ impl<'a, G: Guard> Acquire<'a, G> {
         Acquire { waiting: Waiting { node, op: None }, key, options, try_only, guard: PhantomData }
     }
 
+    /// It has not ended in time, and ends so.
+    pub(crate) fn time_is_over(&mut self) {
+        if let Some(op) = self.waiting.op.take() {
+            self.waiting.abandon(OpId(op.get()), figures::Outcome::TimedOut);
+        }
+    }
+
     /// Ends with the slot, not the guard: what is returned in registers lets the guard of a hit stay in them.
     #[cold]
     #[inline(never)]
@@ -37,7 +50,7 @@ impl<'a, G: Guard> Acquire<'a, G> {
         let outcome = ready!(self.waiting.poll(key, asked, Some(G::HOLD), context.waker()));
         Poll::Ready(outcome.and_then(|slot| {
             slot.ok_or_else(|| {
-                tracing::error!(%key, "BUG: a hold was granted without a slot");
+                tracing::error!(set = %key.set, object = key.object, "BUG: a hold was granted without a slot");
                 OpError::Lost
             })
         }))
@@ -54,7 +67,9 @@ impl<G: Guard> Future for Acquire<'_, G> {
             && let Ok(guard) = G::hit(&self.waiting.node.arena, self.key)
             && self.waiting.node.lease.has_time(&*self.waiting.node.host)
         {
-            self.waiting.node.hits.count();
+            if self.waiting.node.hits.count(G::HOLD) {
+                self.waiting.node.hits.sample(G::HOLD, self.key.set);
+            }
             return Poll::Ready(Ok(guard));
         }
         let node = self.waiting.node;
@@ -117,8 +132,8 @@ impl Waiting<'_> {
 
 impl Waiting<'_> {
     #[cold]
-    fn abandon(&self, op: OpId) {
-        if let Some((hold, slot)) = self.node.enter(|engine| engine.abandon(self.node, op)) {
+    fn abandon(&self, op: OpId, how: figures::Outcome) {
+        if let Some((hold, slot)) = self.node.enter(|engine| engine.abandon(self.node, op, how)) {
             #[cfg(feature = "interleave")]
             if kddm_memory::interleave::planted(kddm_memory::interleave::Fault::ForgottenHold) {
                 return;
@@ -132,7 +147,7 @@ impl Drop for Waiting<'_> {
     #[inline]
     fn drop(&mut self) {
         if let Some(op) = self.op {
-            self.abandon(OpId(op.get()));
+            self.abandon(OpId(op.get()), figures::Outcome::Cancelled);
         }
     }
 }

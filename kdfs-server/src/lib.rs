@@ -8,6 +8,8 @@ mod fuse;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
+pub mod log;
+mod metrics;
 mod mounts;
 pub mod partition;
 mod reaper;

@@ -6,7 +6,11 @@ mod doctor;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use kddm_object::NodeId;
-use kdfs_server::{Options, start};
+use kdfs_server::{
+    Options,
+    log::{self, LogFormat},
+    start,
+};
 use nix::{
     sys::resource::{Resource, getrlimit, setrlimit},
     unistd::{dup2_stdout, setsid},
@@ -16,10 +20,12 @@ use signal_hook::{
     iterator::Signals,
 };
 use std::{
+    env,
     fs::{File, OpenOptions},
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    str::FromStr,
     thread,
 };
 use tracing_subscriber::EnvFilter;
@@ -53,6 +59,10 @@ struct Arguments {
     /// Log into this file instead.
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// How lines of the log look: text, or json with one object a line. Not given: as the environment variable
+    /// KDFS_LOG_FORMAT says, else text.
+    #[arg(long, value_name = "FORMAT", value_parser = LogFormat::from_str)]
+    log_format: Option<LogFormat>,
     /// End with the last mount.
     #[arg(long)]
     on_demand: bool,
@@ -91,7 +101,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    log(arguments)?;
+    begin_log(arguments)?;
     raise_limits();
     // Before anything is started, so that a signal is never missed.
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
@@ -130,18 +140,26 @@ fn report(arguments: &Arguments, line: &str) {
     }
 }
 
-fn log(arguments: &Arguments) -> Result<()> {
+fn begin_log(arguments: &Arguments) -> Result<()> {
+    let format = log_format(arguments)?;
     let filter = EnvFilter::try_from_env("KDFS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let logger = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false);
     match &arguments.log {
         Some(file) => {
             let opened = OpenOptions::new().create(true).append(true).open(file);
             let opened = opened.with_context(|| format!("{}: the log cannot be written", file.display()))?;
-            logger.with_writer(opened).init();
+            log::begin(format, filter, opened)?;
         }
-        None => logger.with_writer(io::stderr).init(),
+        None => log::begin(format, filter, io::stderr)?,
     }
     Ok(())
+}
+
+fn log_format(arguments: &Arguments) -> Result<LogFormat> {
+    match (arguments.log_format, env::var("KDFS_LOG_FORMAT")) {
+        (Some(format), _) => Ok(format),
+        (None, Ok(name)) => name.parse().map_err(|error| anyhow::anyhow!("KDFS_LOG_FORMAT: {error}")),
+        (None, Err(_)) => Ok(LogFormat::default()),
+    }
 }
 
 /// Slabs and the partition's files are descriptors; slabs that an RDMA device reads are locked in memory.

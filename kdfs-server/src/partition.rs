@@ -20,6 +20,7 @@ mod commit;
 mod device;
 mod driver;
 mod error;
+mod figures;
 #[cfg(feature = "fuzz")]
 pub(crate) mod fuzz;
 mod key;
@@ -38,6 +39,7 @@ mod touched;
 mod write_back;
 
 pub use error::PartitionError;
+pub use figures::{StepFigures, WriteFigures};
 
 use device::Device;
 use driver::{Requests, Wish};
@@ -156,6 +158,11 @@ impl Partition {
     /// As [`Partition::commit`].
     pub fn sync(&self) -> io::Result<()> {
         futures_lite::future::block_on(self.commit(true))
+    }
+
+    /// What was written since it was opened, and what waits.
+    pub fn figures(&self) -> WriteFigures {
+        self.device.figures()
     }
 
     /// Room on the partition. Blocks for a moment.

@@ -62,7 +62,7 @@ impl Reaper {
     async fn reap(self: Arc<Self>, (inode, generation): (u32, u32)) {
         let Some(fs) = self.fs.get() else { return };
         while let Err(errno) = fs.reap(inode, generation).await {
-            tracing::debug!(inode, %errno, "an orphan stays for now");
+            tracing::debug!(inode, reason = %errno, "an orphan stays for now");
             self.host.sleep(AGAIN).await;
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::{
     fuse::{Operations, Session},
+    metrics::Metrics,
     mounts::Mounts,
     partition::Partition,
     reaper::Reaper,
@@ -36,6 +37,7 @@ pub struct Server {
     pub(crate) reaper: Arc<Reaper>,
     pub(crate) mounts: Mounts,
     pub(crate) rings: Rings,
+    pub(crate) metrics: Metrics,
     pub(crate) on_demand: bool,
     pub(crate) life: Life,
 }
@@ -144,7 +146,7 @@ impl Server {
         }
         let root = self.fs.root();
         block_on(self.fs.getattr(root)).map_err(|errno| (self.rootless(errno), errno))?;
-        let operations = Operations::new(self.fs.clone());
+        let operations = Operations::new(self.fs.clone(), self.metrics.requests.clone());
         let (server, ended) = (self.clone(), point.clone());
         let host = self.host.clone();
         let session =
@@ -279,9 +281,9 @@ impl Server {
         let mounted = !points.is_empty();
         for point in points {
             if let Err(errno) = umount2(&point, MntFlags::empty()) {
-                tracing::warn!(point = %point.display(), %errno, "in use; unmounted lazily, its programs get errors");
+                tracing::warn!(point = %point.display(), reason = %errno, "in use; unmounted lazily, its programs get errors");
                 if let Err(errno) = umount2(&point, MntFlags::MNT_DETACH) {
-                    tracing::error!(point = %point.display(), %errno, "stays mounted, without a server");
+                    tracing::error!(point = %point.display(), reason = %errno, "stays mounted, without a server");
                 }
                 self.mounts.close(&point);
             }
@@ -312,7 +314,7 @@ impl Server {
     pub(crate) fn abandon(&self) {
         self.rings.close();
         if let Some(Err(error)) = self.partition.as_ref().map(|partition| partition.close()) {
-            tracing::warn!(%error, "the partition is not marked as closed in good order");
+            tracing::warn!(reason = %error, "the partition is not marked as closed in good order");
         }
         self.node.shutdown();
     }
@@ -324,7 +326,7 @@ impl Server {
             self.reaper.hurry();
         }
         if let Err(errno) = block_on(self.fs.sync()) {
-            tracing::warn!(%errno, "a partition that is away or failing did not take what was changed here of its files");
+            tracing::warn!(reason = %errno, "a partition that is away or failing did not take what was changed here of its files");
         }
         self.sync()
     }

@@ -3,6 +3,8 @@
 use crate::{
     Server,
     admin::Listener,
+    log,
+    metrics::{self, Metrics},
     mounts::Mounts,
     partition::{Partition, PartitionConfig},
     reaper::Reaper,
@@ -62,6 +64,7 @@ pub struct Options {
 pub fn start(options: &Options) -> Result<(Arc<Server>, Listener)> {
     let cluster = Cluster::load(&options.config)?;
     let member = member(&cluster, options)?;
+    log::set_node(member.id.get());
     let key = cluster.key()?;
     let host = LinuxHost::start(options.workers).context("the server's threads cannot be started")?;
     let socket =
@@ -69,6 +72,7 @@ pub fn start(options: &Options) -> Result<(Arc<Server>, Listener)> {
     let listener = Listener::bind(&socket, &*host)?;
     let server = Arc::new(assemble(options, cluster, member, key, host, &socket)?);
     listener.serve(&server)?;
+    metrics::serve(&server);
     block_on(or(server.node.connected(), server.host.sleep(MEETING)));
     if let Some(peer) = server.node.status().peers.into_iter().find(|peer| peer.refused) {
         // The one that waits may be right and the one that came wrong, but both cannot be served.
@@ -159,7 +163,22 @@ fn assemble(
     let (mounts, life, on_demand) = (Mounts::default(), Life::default(), options.on_demand);
     let run = socket.parent().unwrap_or(Path::new("."));
     let rings = Rings::open(&paths::ring(run, member.id), member.id, fs.clone(), host.clone())?;
-    Ok(Server { cluster, member, host, arena, node, partition, fs, reaper, mounts, rings, on_demand, life })
+    let metrics = Metrics::default();
+    Ok(Server {
+        cluster,
+        member,
+        host,
+        arena,
+        node,
+        partition,
+        fs,
+        reaper,
+        mounts,
+        rings,
+        metrics,
+        on_demand,
+        life,
+    })
 }
 
 /// The fabric that the cluster file asks for.

@@ -4,6 +4,7 @@
 mod by_hand;
 mod cluster;
 mod command;
+pub mod metrics;
 mod stopped;
 
 pub use by_hand::{ByHand, MOUNT_1, MOUNT_2};

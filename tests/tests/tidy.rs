@@ -80,6 +80,42 @@ fn the_system_is_touched_only_where_it_may_be() {
     assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
 }
 
+/// docs/operations.md names the fields of the log: the one who logs is `node`, so another is `peer`.
+#[test]
+fn fields_of_the_log_have_the_same_names_everywhere() {
+    let words = [
+        ("%error", "reason = %error"),
+        ("%errno", "reason = %errno"),
+        ("why", "reason = why"),
+        ("%key", "set = %key.set, object = key.object"),
+        ("%node", "peer = %node"),
+        ("node", "peer"),
+    ];
+    let mut findings = Vec::new();
+    for (path, text) in sources().into_iter().filter(|(path, _)| !path.starts_with("tests/")) {
+        for (place, _) in text.match_indices("tracing::").filter(|(place, _)| is_event(&text[*place..])) {
+            let call = &text[place..];
+            // What stands before the words for people.
+            let fields =
+                call.split_once('(').map_or("", |(_, rest)| rest).split('"').next().unwrap_or_default();
+            for field in fields.split(',').map(str::trim) {
+                let name = field.split(['=', ' ']).next().unwrap_or_default();
+                if let Some((_, instead)) = words.iter().find(|(wrong, _)| *wrong == name) {
+                    let line = 1 + text[..place].matches('\n').count();
+                    findings.push(format!("{path}:{line}: {field}; write {instead}"));
+                }
+            }
+        }
+    }
+    assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
+}
+
+fn is_event(call: &str) -> bool {
+    ["error!(", "warn!(", "info!(", "debug!(", "trace!("]
+        .iter()
+        .any(|name| call["tracing::".len()..].starts_with(name))
+}
+
 #[test]
 fn nothing_says_that_it_is_unfinished() {
     let mut findings = Vec::new();

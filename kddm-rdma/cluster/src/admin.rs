@@ -3,15 +3,24 @@
 //! A client sends one [`Request`] and reads one [`Reply`], as often as it likes. The descriptor of a
 //! [`Request::Mount`] travels beside the request's line as SCM_RIGHTS.
 
+mod top;
+mod trace;
+
+pub use top::{Ended, Holder, SetUse, Times, Top, Weight};
+pub use trace::{Trace, TraceEvent};
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     io::{self, BufRead, Read, Write},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
 };
 
 /// The longest line that is read.
 pub const MAX_LINE: u64 = 1 << 20;
+
+/// The objects that can be asked about at once.
+pub const MAX_HOLDERS: usize = 256;
 
 /// What a server is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +44,27 @@ pub enum Request {
         set: u64,
         /// The object's number.
         object: u32,
+    },
+    /// Which set has this name?
+    Named {
+        /// The name, in the registry of sets.
+        name: String,
+    },
+    /// Trace an object for ten seconds more; what happened to it?
+    Trace {
+        /// The object's set.
+        set: u64,
+        /// The object's number.
+        object: u32,
+        /// After this event; 0 for all that is known.
+        after: u64,
+    },
+    /// Who is busy with what?
+    Top,
+    /// Who holds these objects, and who waits for them?
+    Holders {
+        /// Sets and numbers; at most [`MAX_HOLDERS`].
+        objects: Vec<(u64, u32)>,
     },
     /// Serve the /dev/fuse descriptor that comes beside this line, mounted there.
     Mount {
@@ -66,6 +96,14 @@ pub enum Reply {
     Where(Where),
     /// To Dump.
     Dump(Dump),
+    /// To Named.
+    Set(u64),
+    /// To Trace.
+    Trace(Trace),
+    /// To Top.
+    Top(Top),
+    /// To Holders.
+    Holders(Vec<Holder>),
     /// It was not done; nothing changed.
     Failed {
         /// What, where, what to do.
@@ -112,6 +150,8 @@ pub struct Status {
     pub partition: Option<PathBuf>,
     /// The root's inode number, once known.
     pub root: Option<u32>,
+    /// Where it tells its metrics, if it does.
+    pub metrics: Option<SocketAddr>,
     /// Where it is mounted.
     pub mounts: Vec<PathBuf>,
     /// The other nodes.

@@ -6,6 +6,7 @@
 //! fabric = "tcp"                                # default
 //! arena = "256 MiB"                             # memory for objects on each node; default
 //! port = 5336                                   # default
+//! metrics = 9536                                # a port on loopback for Prometheus; none if left out
 //!
 //! [rdma]                                        # with fabric = "verbs"; what is left out is found
 //! device = "mlx5_0"
@@ -27,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     str::FromStr,
 };
@@ -55,6 +56,10 @@ pub struct Cluster {
     pub port: u16,
     /// The root directory's inode number, if the file names it (a node with a partition knows it from there).
     pub root: Option<u32>,
+    /// Where the nodes tell their metrics.
+    pub metrics: Option<MetricsAt>,
+    /// Where nodes differ in that.
+    pub metrics_of: BTreeMap<NodeId, MetricsAt>,
     /// Which RDMA device the nodes use.
     pub rdma: Rdma,
     /// Where nodes differ in that.
@@ -70,6 +75,15 @@ pub struct Member {
     pub id: NodeId,
     /// Its address; it listens there and nowhere else.
     pub address: IpAddr,
+}
+
+/// Where a node tells its metrics, over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsAt {
+    /// A port on the loopback interface: of the node's own address if that is there (nodes of one host), else of 127.0.0.1.
+    Port(u16),
+    /// This address and port.
+    Socket(SocketAddr),
 }
 
 /// How bytes move between the nodes.
@@ -117,6 +131,16 @@ impl Cluster {
         SocketAddr::new(member.address, self.port)
     }
 
+    /// Where `member` tells its metrics, if it does.
+    pub fn metrics(&self, member: &Member) -> Option<SocketAddr> {
+        let at = self.metrics_of.get(&member.id).copied().or(self.metrics)?;
+        Some(match at {
+            MetricsAt::Socket(socket) => socket,
+            MetricsAt::Port(port) if member.address.is_loopback() => SocketAddr::new(member.address, port),
+            MetricsAt::Port(port) => SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        })
+    }
+
     /// Which RDMA device `node` uses.
     pub fn rdma(&self, node: NodeId) -> Rdma {
         let own = self.rdma_of.get(&node).cloned().unwrap_or_default();
@@ -139,6 +163,15 @@ impl Cluster {
     /// Every node but `me`, with the place where it listens.
     pub fn peers_of(&self, me: NodeId) -> Vec<(NodeId, SocketAddr)> {
         self.nodes.iter().filter(|m| m.id != me).map(|m| (m.id, self.socket(m))).collect()
+    }
+}
+
+impl fmt::Display for MetricsAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MetricsAt::Port(port) => port.fmt(f),
+            MetricsAt::Socket(socket) => socket.fmt(f),
+        }
     }
 }
 

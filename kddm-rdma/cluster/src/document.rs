@@ -1,13 +1,13 @@
 //! The text of a cluster file ⇄ [`Cluster`].
 
 use crate::{
-    Cluster, ClusterError, DEFAULT_PORT, MIN_ARENA_BYTES, Member, Rdma, cluster::DEFAULT_ARENA_BYTES,
-    format_size, node_id_of, parse_size,
+    Cluster, ClusterError, DEFAULT_PORT, MIN_ARENA_BYTES, Member, MetricsAt, Rdma,
+    cluster::DEFAULT_ARENA_BYTES, format_size, node_id_of, parse_size,
 };
 use kddm_object::{NodeId, limits::MAX_NODES};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::IpAddr, ops::Range, path::Path};
-use toml::Spanned;
+use toml::{Spanned, Value};
 
 impl Cluster {
     /// The cluster that `text`, read from `file`, describes. A relative key file is relative to `file`.
@@ -31,6 +31,7 @@ impl Cluster {
             arena: format_size(self.arena_bytes),
             port: self.port,
             root: self.root,
+            metrics: self.metrics.map(written_metrics),
             rdma: self.rdma.clone(),
             node: self.nodes.iter().map(|member| self.written(member)).collect(),
         };
@@ -39,7 +40,8 @@ impl Cluster {
 
     fn written(&self, member: &Member) -> WrittenNode {
         let rdma = self.rdma_of.get(&member.id).cloned().unwrap_or_default();
-        WrittenNode { id: member.id.get(), address: member.address, rdma }
+        let metrics = self.metrics_of.get(&member.id).copied().map(written_metrics);
+        WrittenNode { id: member.id.get(), address: member.address, metrics, rdma }
     }
 }
 
@@ -58,6 +60,7 @@ struct Document {
     arena: Option<Spanned<String>>,
     port: Option<Spanned<i64>>,
     root: Option<Spanned<i64>>,
+    metrics: Option<Spanned<Value>>,
     #[serde(default = "open")]
     rdma: Spanned<Rdma>,
     #[serde(default)]
@@ -73,6 +76,7 @@ fn open() -> Spanned<Rdma> {
 struct Node {
     id: Option<Spanned<i64>>,
     address: Spanned<String>,
+    metrics: Option<Spanned<Value>>,
     #[serde(default = "open")]
     rdma: Spanned<Rdma>,
 }
@@ -86,6 +90,8 @@ struct Written {
     port: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     root: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<Value>,
     #[serde(skip_serializing_if = "Rdma::is_open")]
     rdma: Rdma,
     node: Vec<WrittenNode>,
@@ -95,6 +101,8 @@ struct Written {
 struct WrittenNode {
     id: u8,
     address: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<Value>,
     #[serde(skip_serializing_if = "Rdma::is_open")]
     rdma: Rdma,
 }
@@ -110,7 +118,7 @@ fn parse(text: &str, file: &Path) -> Result<Cluster, Wrong> {
         )
     })?;
     let directory = file.parent().unwrap_or(Path::new(""));
-    Ok(Cluster {
+    let cluster = Cluster {
         id: at(&document.id, |id| id.parse().map_err(|e| format!("id: {e}")))?,
         key_file: at(&document.key_file, |path| match Path::new(path).file_name() {
             None => {
@@ -123,9 +131,52 @@ fn parse(text: &str, file: &Path) -> Result<Cluster, Wrong> {
         port: optional(&document.port, |&port| within("port", port, 1, 65535))?.unwrap_or(DEFAULT_PORT),
         root: optional(&document.root, |&root| within("root", root, 1, u32::MAX).and_then(inode))?,
         nodes: nodes(&document.node)?,
+        metrics: optional(&document.metrics, metrics)?,
+        metrics_of: metrics_of(&document.node)?,
         rdma_of: rdma_of(&document.node)?,
         rdma: at(&document.rdma, device)?,
-    })
+    };
+    check_metrics(&cluster, &document.metrics)?;
+    Ok(cluster)
+}
+
+/// A port, or an address with one.
+fn metrics(value: &Value) -> Result<MetricsAt, String> {
+    match value {
+        Value::Integer(port) => within("metrics", *port, 1, 65535).map(MetricsAt::Port),
+        Value::String(text) => text.parse().map(MetricsAt::Socket).map_err(|_| {
+            format!("metrics = {text:?} is no address with a port: write \"127.0.0.1:9536\", or a port alone for loopback")
+        }),
+        _ => Err("metrics is a port, as 9536, or an address with one, as \"127.0.0.1:9536\"".to_owned()),
+    }
+}
+
+fn written_metrics(at: MetricsAt) -> Value {
+    match at {
+        MetricsAt::Port(port) => Value::Integer(port.into()),
+        MetricsAt::Socket(socket) => Value::String(socket.to_string()),
+    }
+}
+
+fn check_metrics(cluster: &Cluster, given: &Option<Spanned<Value>>) -> Result<(), Wrong> {
+    let taken = |member: &&Member| cluster.metrics(member) == Some(cluster.socket(member));
+    match cluster.nodes.iter().find(taken) {
+        Some(member) => Err((
+            given.as_ref().map_or(0..0, Spanned::span),
+            format!(
+                "metrics: node {} listens for its peers on {} already; give the metrics another port",
+                member.id,
+                cluster.socket(member)
+            ),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Called when the nodes have been found to be right.
+fn metrics_of(tables: &[Spanned<Node>]) -> Result<BTreeMap<NodeId, MetricsAt>, Wrong> {
+    let given = tables.iter().map(Spanned::as_ref).filter_map(|node| Some((node, node.metrics.as_ref()?)));
+    given.map(|(node, value)| Ok((member(node)?.id, at(value, metrics)?))).collect()
 }
 
 /// An inode number has a node's id in its highest byte, and a number from 1 on below.
@@ -298,6 +349,21 @@ mod tests {
     }
 
     #[test]
+    fn metrics_are_told_on_loopback_unless_an_address_is_given() {
+        let cluster = parse(&format!(
+            "{HEAD}metrics = 9536\n[[node]]\naddress = \"10.0.0.1\"\n[[node]]\naddress = \"127.0.0.2\"\n\
+             [[node]]\naddress = \"10.0.0.3\"\nmetrics = \"10.0.0.3:9100\"\n"
+        ))
+        .unwrap();
+        let told: Vec<_> =
+            cluster.nodes.iter().map(|node| cluster.metrics(node).unwrap().to_string()).collect();
+        assert_eq!(told, ["127.0.0.1:9536", "127.0.0.2:9536", "10.0.0.3:9100"]);
+        assert_eq!(parse(&cluster.to_text(Path::new("/etc/kdfs/cluster.toml"))).unwrap(), cluster);
+        let without = parse(&format!("{HEAD}[[node]]\naddress = \"10.0.0.1\"\n")).unwrap();
+        assert_eq!(without.metrics(&without.nodes[0]), None);
+    }
+
+    #[test]
     fn every_mistake_is_named_with_its_line_and_remedy() {
         let node = "[[node]]\naddress = \"10.0.0.1\"\n";
         let cases = [
@@ -318,6 +384,11 @@ mod tests {
             (format!("{HEAD}{node}rdma = {{ port = 0 }}\n"), 5, "numbered from 1"),
             (format!("{HEAD}[[node]]\nid = 1\naddress = \"0.0.0.0\"\n"), 5, "no single machine"),
             (format!("{HEAD}{node}[[node]]\nid = 2\naddress = \"::ffff:10.0.0.1\"\n"), 5, "the same address"),
+            (format!("{HEAD}metrics = 70000\n{node}"), 3, "from 1 to 65535"),
+            (format!("{HEAD}metrics = \"here\"\n{node}"), 3, "\"127.0.0.1:9536\""),
+            (format!("{HEAD}metrics = true\n{node}"), 3, "as 9536"),
+            (format!("{HEAD}metrics = \"10.0.0.1:5336\"\n{node}"), 3, "another port"),
+            (format!("{HEAD}{node}metrics = \":9536\"\n"), 5, "\"127.0.0.1:9536\""),
             (format!("{HEAD}{node}{node}"), 5, "both node 1"),
             (format!("{HEAD}{node}[[node]]\nid = 2\naddress = \"10.0.0.1\"\n"), 5, "the same address"),
             (format!("{HEAD}{node}id = 255\n"), 5, "from 1 to 254"),

@@ -14,7 +14,7 @@ mod key;
 pub mod paths;
 mod size;
 
-pub use cluster::{Cluster, DEFAULT_PORT, Fabric, MIN_ARENA_BYTES, Member, Rdma};
+pub use cluster::{Cluster, DEFAULT_PORT, Fabric, MIN_ARENA_BYTES, Member, MetricsAt, Rdma};
 pub use error::ClusterError;
 pub use id::{ClusterId, node_id_of};
 pub use key::{KEY_BYTES, Key};

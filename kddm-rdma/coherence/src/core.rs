@@ -216,6 +216,11 @@ impl Core {
         self.dirty.keys().copied()
     }
 
+    /// How many they are.
+    pub fn dirty_count(&self) -> usize {
+        self.dirty.len()
+    }
+
     /// What this node knows of an object, for people: the copy, and the directory entry if this is the home.
     pub fn describe(&self, key: ObjectKey) -> String {
         match (self.copies.get(&key), self.directory.entry(key)) {

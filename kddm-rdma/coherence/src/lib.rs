@@ -17,6 +17,7 @@ mod error;
 mod evict;
 mod grant;
 mod home;
+mod kind;
 mod loss;
 mod message;
 mod mutant;
@@ -32,6 +33,7 @@ mod view;
 pub use crate::core::{Config, Core, Loss};
 pub use effect::{Asked, Effect, Input, LinkerCall, LinkerReply, Member, OpId, Operation, ReadToken, View};
 pub use error::OpError;
+pub use kind::MessageKind;
 pub use message::{Body, Inline, Keep, Knew, Message, Nack, RecallKind, Request, RequestKind, Source};
 #[cfg(feature = "mutants")]
 pub use mutant::Mutant;

@@ -158,7 +158,7 @@ impl Tcp {
     /// Makes the descriptor readable: there is something to do or to tell.
     pub(crate) fn wake(&self) {
         if let Err(error) = self.waker.wake() {
-            tracing::error!(%error, "the fabric cannot wake its poller; it goes on with the next event");
+            tracing::error!(reason = %error, "the fabric cannot wake its poller; it goes on with the next event");
         }
     }
 

@@ -42,4 +42,4 @@ pub use fork::ForkMark;
 pub use guard::{Exclusive, Shared};
 pub use hit::Miss;
 pub use shared::{PeerSlab, SharedBytes, Unshareable};
-pub use usage::{ClassUsage, Usage};
+pub use usage::{ClassUsage, Holds, Usage};

@@ -227,6 +227,11 @@ impl Pool {
         self.idle.insert(number);
     }
 
+    /// How many slots of a slab are not free.
+    pub(crate) fn used(&self, slab: u16) -> usize {
+        self.slabs.get(usize::from(slab)).map_or(0, |slab| (slab.slots - slab.free) as usize)
+    }
+
     /// The slots of a slab that are not free.
     pub(crate) fn taken(&self, slab: u16) -> impl Iterator<Item = SlotId> + '_ {
         let cut = self.slabs.get(usize::from(slab)).filter(|cut| cut.free < cut.slots);

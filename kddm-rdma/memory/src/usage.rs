@@ -1,7 +1,9 @@
 //! What of an arena is in use.
 
+use crate::control::Control;
 use crate::pool::{CLASSES, kept_back};
 use crate::{Arena, MemoryError};
+use kddm_object::SlotId;
 use kddm_object::limits::SLOT_SIZES;
 
 /// What of an arena is in use.
@@ -34,13 +36,40 @@ pub struct ClassUsage {
     pub slabs: usize,
     /// Slots in them.
     pub slots: usize,
+    /// Slots with a tenant, and those that are retired.
+    pub used: usize,
     /// Free slots that can be had, the reserve included.
     pub free: usize,
     /// Of these, those kept for who frees memory.
     pub reserve: usize,
 }
 
+/// Who holds what, counted while everybody goes on: each hold was there at some moment of the count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holds {
+    /// Shared holds.
+    pub shared: u64,
+    /// Exclusive holds.
+    pub exclusive: u64,
+    /// Objects that are revoked: somebody waits for the end of their holds.
+    pub revoked: u64,
+}
+
 impl Arena {
+    /// Counts holds, by a look at each slot that is in use. The lock is taken for one slab at a time, and not while words are looked at.
+    pub fn holds(&self) -> Holds {
+        let mut holds = Holds::default();
+        for slab in 0..self.slabs() {
+            let taken: Vec<SlotId> = self.state.lock().pool.taken(slab).collect();
+            for word in taken.into_iter().filter_map(|slot| self.control(slot)).map(Control::word) {
+                holds.shared += u64::from(word.readers());
+                holds.exclusive += u64::from(word.writer());
+                holds.revoked += u64::from(word.revoke() && word.held());
+            }
+        }
+        holds
+    }
+
     /// What is in use.
     pub fn usage(&self) -> Usage {
         let state = self.state.lock();
@@ -53,6 +82,7 @@ impl Arena {
                 slot_size: SLOT_SIZES[number],
                 slabs: class.slabs.len(),
                 slots: class.slots,
+                used: class.slabs.iter().map(|&slab| state.pool.used(slab)).sum(),
                 free: class.free,
                 reserve: kept_back(class.slots),
             };
@@ -67,5 +97,34 @@ impl Arena {
             index_bytes: entries * size_of::<u64>(),
             trouble: state.trouble,
         }
+    }
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+    use crate::ArenaConfig;
+    use kddm_object::{Mode, ObjectKey, SetId};
+
+    #[test]
+    fn what_is_used_and_held_is_counted() {
+        let arena = Arena::new(ArenaConfig::new(1 << 20)).unwrap();
+        let key = |object| ObjectKey::new(SetId(7), object);
+        let slots = [1, 2, 3].map(|object| arena.allocate(key(object), 4096, false).unwrap());
+        for slot in slots {
+            let word = arena.load(slot);
+            arena.swap(slot, word, word.with_mode(Mode::Exclusive)).unwrap();
+        }
+        let holds = (arena.get(key(1)).unwrap(), arena.get(key(1)).unwrap(), arena.grab(key(2)).unwrap());
+        let word = arena.load(slots[0]);
+        arena.swap(slots[0], word, word.with_revoke(true)).unwrap();
+        assert_eq!(arena.holds(), Holds { shared: 2, exclusive: 1, revoked: 1 });
+        drop(holds);
+        assert_eq!(arena.holds(), Holds::default());
+        let pages = |arena: &Arena| arena.usage().classes[3];
+        assert_eq!((pages(&arena).used, pages(&arena).slots - pages(&arena).free), (3, 3));
+        arena.retain(slots[1]);
+        arena.release(slots[2]);
+        assert_eq!((pages(&arena).used, arena.usage().objects), (2, 1), "one of the two is retained");
     }
 }

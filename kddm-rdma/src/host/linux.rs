@@ -7,6 +7,7 @@ mod timer;
 use super::{BoxFuture, Disk, Host, Job, disk::NativeDisk};
 use blocking::BlockingPool;
 use executor::Executor;
+use nix::time::{ClockId, clock_gettime};
 use parking_lot::Mutex;
 use std::{
     fs::File,
@@ -22,6 +23,8 @@ use timer::Timer;
 /// Its threads end with [`LinuxHost::shutdown`], or when the last reference goes.
 pub struct LinuxHost {
     started: Instant,
+    /// What CLOCK_MONOTONIC had then: the hosts of all processes of a machine count from the same moment.
+    since_boot: Duration,
     random: Mutex<File>,
     executor: Executor,
     blocking: Arc<BlockingPool>,
@@ -36,6 +39,7 @@ impl LinuxHost {
     /// If a thread cannot be started or `/dev/urandom` cannot be opened.
     pub fn start(workers: usize) -> io::Result<Arc<LinuxHost>> {
         Ok(Arc::new(LinuxHost {
+            since_boot: since_boot()?,
             started: Instant::now(),
             random: Mutex::new(File::open("/dev/urandom")?),
             executor: Executor::start(workers.max(1))?,
@@ -61,7 +65,7 @@ impl LinuxHost {
 
 impl Host for LinuxHost {
     fn now(&self) -> Duration {
-        self.started.elapsed()
+        self.since_boot + self.started.elapsed()
     }
 
     fn wall(&self) -> Duration {
@@ -93,7 +97,7 @@ impl Host for LinuxHost {
 
     fn spawn_thread(&self, name: &str, body: Job) {
         if let Err(error) = thread::Builder::new().name(name.to_owned()).spawn(body) {
-            tracing::error!(name, %error, "no thread could be started; raise the limit on processes (ulimit -u)");
+            tracing::error!(name, reason = %error, "no thread could be started; raise the limit on processes (ulimit -u)");
         }
     }
 }
@@ -102,6 +106,10 @@ impl Drop for LinuxHost {
     fn drop(&mut self) {
         self.shutdown();
     }
+}
+
+fn since_boot() -> io::Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_MONOTONIC)?.into())
 }
 
 /// Waits for `threads` to end, unless one of them is the caller (a task may own the last reference to its host).

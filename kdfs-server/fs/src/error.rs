@@ -16,7 +16,7 @@ pub(crate) fn failed(key: ObjectKey, error: OpError) -> Errno {
         OpError::NoMemory => Errno::ENOMEM,
         OpError::Device(code) => match Errno::from_raw(code) {
             Errno::UnknownErrno | Errno::EIO => {
-                tracing::warn!(%key, code, "the device of its home failed, or what it holds is damaged: see the log there");
+                tracing::warn!(set = %key.set, object = key.object, code, "the device of its home failed, or what it holds is damaged: see the log there");
                 Errno::EIO
             }
             errno => errno,
@@ -27,7 +27,7 @@ pub(crate) fn failed(key: ObjectKey, error: OpError) -> Errno {
         | OpError::PeerLost(_)
         | OpError::Expelled
         | OpError::Lost => {
-            tracing::warn!(%key, "{error}");
+            tracing::warn!(set = %key.set, object = key.object, "{error}");
             Errno::EIO
         }
     }
@@ -40,6 +40,6 @@ pub(crate) fn on(key: ObjectKey) -> impl FnOnce(OpError) -> Errno {
 
 /// The bytes of an object are not what they should be.
 pub(crate) fn damaged(key: ObjectKey, what: impl Display) -> Errno {
-    tracing::error!(%key, "{what}; the operation fails, restore the file or run fsck.kdfs");
+    tracing::error!(set = %key.set, object = key.object, "{what}; the operation fails, restore the file or run fsck.kdfs");
     Errno::EIO
 }

@@ -1,8 +1,9 @@
 //! What each request does.
 
+use super::{top, trace};
 use crate::Server;
 use futures_lite::future::block_on;
-use kddm_cluster::admin::{Dump, Peer, Reply, Request, Status, Where};
+use kddm_cluster::admin::{Dump, MAX_HOLDERS, Peer, Reply, Request, Status, Where};
 use kddm_object::{FirstTouch, ObjectKey, SetId};
 use kddm_rdma::Options;
 use kdfs_format::{Inode, paths, sets};
@@ -27,6 +28,18 @@ pub fn answer(server: &Arc<Server>, request: Request, descriptor: Option<OwnedFd
             or_failed(block_on(read_inode(server, inode)), || format!("there is no inode {inode}"))
         }
         Request::Dump { set, object } => Reply::Dump(dump(server, set, object)),
+        Request::Named { name } => match block_on(server.node().open_set(&name)) {
+            Ok(set) => Reply::Set(set.id.0),
+            Err(error) => failed(format!("{name:?}: {error}"), Errno::ENOENT),
+        },
+        Request::Top => Reply::Top(top::top(server)),
+        Request::Holders { objects } if objects.len() > MAX_HOLDERS => {
+            failed(format!("{} objects are too many: ask about {MAX_HOLDERS}", objects.len()), Errno::E2BIG)
+        }
+        Request::Holders { objects } => Reply::Holders(top::holders(server, &objects)),
+        Request::Trace { set, object, after } => {
+            trace::answer(server, ObjectKey::new(SetId(set), object), after)
+        }
         Request::Mount { point, .. } => match descriptor {
             Some(descriptor) => done(server.mount(descriptor, point)),
             None => failed("a mount needs its /dev/fuse descriptor beside the request".into(), Errno::EINVAL),
@@ -48,7 +61,7 @@ fn or_failed(result: Result<Reply, Errno>, what: impl FnOnce() -> String) -> Rep
     result.unwrap_or_else(|errno| failed(format!("{}: {}", what(), errno.desc()), errno))
 }
 
-fn failed(reason: String, errno: Errno) -> Reply {
+pub(super) fn failed(reason: String, errno: Errno) -> Reply {
     Reply::Failed { reason, errno: Some(errno as i32) }
 }
 
@@ -77,6 +90,7 @@ fn status(server: &Server) -> Status {
         fabric: cluster.fabric.to_string(),
         partition: server.partition_directory().map(Path::to_owned),
         root: Some(server.file_system().root().inode),
+        metrics: server.metrics.at.get().copied(),
         mounts: server.mount_points(),
         peers: peers.collect(),
         programs: server.programs(),

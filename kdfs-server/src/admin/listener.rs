@@ -102,7 +102,7 @@ fn accept(listener: &UnixListener, server: &Arc<Server>) {
                 host.spawn_thread("admin-client", Box::new(move || converse(stream, &server)));
             }
             Err(error) => {
-                tracing::error!(%error, "the admin socket fails; kddm and mount.kdfs cannot reach this server");
+                tracing::error!(reason = %error, "the admin socket fails; kddm and mount.kdfs cannot reach this server");
                 return;
             }
         }
@@ -116,7 +116,7 @@ fn converse(stream: UnixStream, server: &Arc<Server>) {
             Ok(Some(received)) => received,
             Ok(None) => return,
             Err(error) => {
-                tracing::debug!(%error, "a client said something that is no request");
+                tracing::debug!(reason = %error, "a client said something that is no request");
                 return stream.refuse(&error);
             }
         };

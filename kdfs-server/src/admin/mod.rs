@@ -3,6 +3,8 @@
 mod answer;
 mod listener;
 pub(crate) mod stream;
+mod top;
+mod trace;
 
 pub(crate) use listener::bind;
 pub use listener::{AdminError, Listener};

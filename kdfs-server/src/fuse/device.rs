@@ -55,7 +55,7 @@ impl Device {
             // ENOENT: the caller was killed; ENODEV: the mount is gone.
             Err(Errno::ENOENT | Errno::ENODEV) => false,
             Err(error) => {
-                tracing::error!(%error, "BUG: the kernel refused an answer");
+                tracing::error!(reason = %error, "BUG: the kernel refused an answer");
                 false
             }
         }

@@ -16,12 +16,14 @@ pub(crate) mod abi;
 mod answer;
 mod device;
 mod dispatch;
+mod figures;
 mod handles;
 mod operations;
 mod pending;
 pub(crate) mod request;
 mod session;
 
+pub use figures::FuseFigures;
 pub use operations::Operations;
 pub use pending::groups_of;
 pub use session::{Session, SessionError};

@@ -3,6 +3,7 @@
 use super::{
     abi::{self, Attr, Dirent, EntryOut, SetattrIn, StatfsOut, WriteOut, fattr},
     answer::{self, Answer, file_of, node_id},
+    figures::FuseFigures,
     handles::Handles,
     pending::groups_of,
 };
@@ -11,6 +12,7 @@ use kdfs_fs::{
     Timestamp,
 };
 use nix::libc;
+use std::sync::Arc;
 use zerocopy::IntoBytes;
 
 type Answered = Result<Answer, Errno>;
@@ -57,12 +59,18 @@ macro_rules! as_caller {
 pub struct Operations {
     fs: FileSystem,
     open: Handles<FileId>,
+    figures: Arc<FuseFigures>,
 }
 
 impl Operations {
     /// Operations of a new mount.
-    pub fn new(fs: FileSystem) -> Operations {
-        Operations { fs, open: Handles::default() }
+    pub fn new(fs: FileSystem, figures: Arc<FuseFigures>) -> Operations {
+        Operations { fs, open: Handles::default(), figures }
+    }
+
+    /// Where its requests are counted.
+    pub fn figures(&self) -> &FuseFigures {
+        &self.figures
     }
 
     fn file(&self, node: u64) -> FileId {

@@ -176,11 +176,11 @@ fn read(mounted: &Arc<Mounted>) {
         match mounted.device().read(&mut buffer) {
             Ok(Some(bytes)) => match Request::parse(bytes) {
                 Ok(request) => mounted.serve(request),
-                Err(error) => tracing::error!(%error, "ignored"),
+                Err(error) => tracing::error!(reason = %error, "ignored"),
             },
             Ok(None) => return,
             Err(error) => {
-                tracing::error!(%error, "/dev/fuse cannot be read; the mount ends");
+                tracing::error!(reason = %error, "/dev/fuse cannot be read; the mount ends");
                 return;
             }
         }

@@ -166,13 +166,14 @@ impl Device {
             return Err(error);
         }
         self.layers.lock().committed(path, begin, durable);
+        self.counting.logged(image.len() as u64);
         Ok(())
     }
 
     fn write_first(&self, sealed: Arc<Layer>, number: u64, durable: bool) -> io::Result<()> {
         let (disk, path) = (self.native.disk(), self.native.path(paths::BATCH));
         sealed.complete(disk, self.partition, number)?;
-        let name = sealed.path().to_owned();
+        let (name, bytes) = (sealed.path().to_owned(), sealed.length());
         drop(sealed);
         if durable {
             disk.sync_file(&name)?;
@@ -182,6 +183,7 @@ impl Device {
         disk.rename(&name, &path)?;
         layers.log.named = false;
         layers.committed(path, 0, durable);
+        self.counting.logged(bytes);
         Ok(())
     }
 

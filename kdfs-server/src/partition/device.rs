@@ -10,6 +10,7 @@
 //! Pages of files go straight to `.content`, unless a layer says that the old bytes there must survive until a
 //! truncation or removal has been committed. No call here waits for anybody's hold, so linkers may make them.
 
+use super::figures::{Counting, WriteFigures};
 use super::key::{self, Kind};
 use super::layer::{Known, Layer};
 use super::log::Log;
@@ -40,6 +41,7 @@ pub(crate) struct Device {
     pub(super) taken: Mutex<Taken>,
     pub(super) full: Full,
     orphans: Mutex<Orphans>,
+    pub(super) counting: Counting,
 }
 
 pub(super) struct Layers {
@@ -67,8 +69,18 @@ impl Device {
     pub fn new(native: Native, partition: [u8; 16], life: u32, number: u64) -> Device {
         let draft = Layer::new(native.path(paths::BATCH_NEW));
         let layers = Layers { draft, sealed: None, log: Log::default(), number };
-        let (settling, taken, full, orphans) = Default::default();
-        Device { native, partition, life, layers: Mutex::new(layers), settling, taken, full, orphans }
+        let (settling, taken, full, orphans, counting) = Default::default();
+        Device {
+            native,
+            partition,
+            life,
+            layers: Mutex::new(layers),
+            settling,
+            taken,
+            full,
+            orphans,
+            counting,
+        }
     }
 
     /// Reads an object: its newest bytes, wherever they are.
@@ -190,6 +202,16 @@ impl Device {
         self.layers.lock().draft.length()
     }
 
+    /// What was written, and what waits.
+    pub fn figures(&self) -> WriteFigures {
+        let layers = self.layers.lock();
+        WriteFigures {
+            log_bytes: layers.log.length(),
+            draft_bytes: layers.draft.length(),
+            ..self.counting.load()
+        }
+    }
+
     /// Number of the last committed checkpoint.
     pub fn number(&self) -> u64 {
         self.layers.lock().number
@@ -293,7 +315,7 @@ impl Device {
                 // Touched by somebody who then did not make an inode of it.
                 Err(FormatError::Magic { found: 0, .. }) => Ok(()),
                 other => {
-                    tracing::error!(%key, ?other, "BUG: an inode object holds no inode of that number");
+                    tracing::error!(set = %key.set, object = key.object, ?other, "BUG: an inode object holds no inode of that number");
                     Err(io::Error::from_raw_os_error(nix::libc::EIO))
                 }
             },

@@ -80,7 +80,7 @@ impl Native {
 
     /// Logs what is wrong, and makes it the error that programs see.
     pub fn damaged(&self, path: &Path, error: kdfs_format::FormatError) -> io::Error {
-        tracing::error!(path = %path.display(), %error, "damaged: access to it fails with an input/output error, nothing else");
+        tracing::error!(path = %path.display(), reason = %error, "damaged: access to it fails with an input/output error, nothing else");
         io::Error::from_raw_os_error(nix::libc::EIO)
     }
 

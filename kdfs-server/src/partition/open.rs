@@ -103,7 +103,7 @@ fn recover_checkpoint(native: &Native, partition: [u8; 16]) -> Result<Option<u64
     let failed = |what| PartitionError::disk(&path, what);
     let found = verify(native, partition).map_err(failed("cannot be read"))?.unwrap_or_default();
     if let Some(error) = &found.rest {
-        tracing::warn!(path = %path.display(), %error, "an incomplete checkpoint is ignored: nothing of it was promised");
+        tracing::warn!(path = %path.display(), reason = %error, "an incomplete checkpoint is ignored: nothing of it was promised");
     }
     let number = match &found.places[..] {
         [] if found.rest.is_none() => None,

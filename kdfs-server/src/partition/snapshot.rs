@@ -277,13 +277,13 @@ fn outcome(key: ObjectKey, result: Result<Shared, OpError>) -> Result<Outcome, i
         Err(OpError::Absent) => Ok(Outcome::Absent),
         Err(OpError::WouldBlock) => Ok(Outcome::Busy),
         Err(error @ (OpError::PeerLost(_) | OpError::Lost)) => {
-            tracing::debug!(%key, %error, "a change of this object is not written: the node that has it is gone");
+            tracing::debug!(set = %key.set, object = key.object, reason = %error, "a change of this object is not written: the node that has it is gone");
             Ok(Outcome::Unreachable)
         }
         Err(OpError::NoMemory) => Err(nix::libc::ENOMEM),
         Err(OpError::Device(errno)) => Err(errno),
         Err(error) => {
-            tracing::error!(%key, %error, "a checkpoint cannot hold this object");
+            tracing::error!(set = %key.set, object = key.object, reason = %error, "a checkpoint cannot hold this object");
             Err(nix::libc::EIO)
         }
     }

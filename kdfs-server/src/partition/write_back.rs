@@ -44,13 +44,13 @@ impl WriteBack {
         self.tell_orphans();
         let device = self.device().clone();
         if let Some(Err(error)) = blocking(&self.host, move || device.take_reserve()).await {
-            tracing::debug!(%error, "no room is kept for checkpoints of a full disk");
+            tracing::debug!(reason = %error, "no room is kept for checkpoints of a full disk");
         }
         self.publish_space().await;
         loop {
             let round = self.requests.next(&self.host).await;
             let last = round.last;
-            let mut result = self.checkpointer.run(round.durable).await.map(drop);
+            let mut result = self.checkpoint(round.durable).await;
             let before = self.report(&self.failing.commit, result.err());
             self.tell_orphans();
             if result == Err(nix::libc::ENOSPC) || before.is_some() {
@@ -74,6 +74,15 @@ impl WriteBack {
         self.requests.close();
     }
 
+    async fn checkpoint(&self, durable: bool) -> Result<(), i32> {
+        let begin = self.host.now();
+        let result = self.checkpointer.run(durable).await;
+        if result != Ok(false) {
+            self.device().counting.committed(result.is_ok(), self.host.now().saturating_sub(begin));
+        }
+        result.map(drop)
+    }
+
     fn device(&self) -> &Arc<Device> {
         &self.checkpointer.device
     }
@@ -90,7 +99,7 @@ impl WriteBack {
             (Some(errno), before) if before != now => {
                 let error = io::Error::from_raw_os_error(errno);
                 tracing::error!(
-                    directory = %self.device().native.root().display(), %error,
+                    directory = %self.device().native.root().display(), reason = %error,
                     "changes cannot be written; they stay in memory and are tried again: make room, or repair the disk"
                 );
             }
@@ -126,10 +135,11 @@ impl WriteBack {
     }
 
     async fn settle(&self) -> Result<(), i32> {
-        let device = self.device().clone();
+        let (device, begin) = (self.device().clone(), self.host.now());
         let settled = blocking(&self.host, move || device.settle()).await;
         let result = settled.unwrap_or(Err(io::ErrorKind::Other.into()));
         let result = result.map(drop).map_err(|error| errno(&error));
+        self.device().counting.settled(result.is_ok(), self.host.now().saturating_sub(begin));
         self.report(&self.failing.settle, result.err());
         self.publish_space().await;
         result
@@ -143,7 +153,7 @@ impl WriteBack {
         let key = ObjectKey::new(SetId(STATFS_SET), statfs_object(node.me().get()));
         match node.grab(key).await {
             Ok(mut hold) => hold.copy_from_slice(space.bytes()),
-            Err(error) => tracing::debug!(%error, "free space is not published"),
+            Err(error) => tracing::debug!(reason = %error, "free space is not published"),
         }
     }
 }

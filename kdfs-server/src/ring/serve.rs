@@ -111,7 +111,7 @@ impl Rings {
             program.end("the server is leaving");
         }
         if let Err(error) = self.waker.wake() {
-            tracing::error!(%error, "BUG: the ring thread cannot be woken");
+            tracing::error!(reason = %error, "BUG: the ring thread cannot be woken");
         }
     }
 }
@@ -146,7 +146,7 @@ impl Thread {
     }
 
     fn fail(&self, error: &io::Error) {
-        tracing::error!(%error, "programs can no longer be served");
+        tracing::error!(reason = %error, "programs can no longer be served");
         for program in std::mem::take(&mut *self.shared.programs.lock()).into_values() {
             program.end("the server cannot serve programs any more; its log says why");
         }
@@ -189,7 +189,7 @@ impl Thread {
         let mut some = false;
         for program in &self.hot {
             some |= program.turn().unwrap_or_else(|corrupt| {
-                tracing::warn!(program = %program.name, pid = program.pid, %corrupt, "a program was ended");
+                tracing::warn!(program = %program.name, pid = program.pid, reason = %corrupt, "a program was ended");
                 program.end(&corrupt.to_string());
                 false
             });
@@ -246,7 +246,7 @@ impl Thread {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    tracing::warn!(%error, "a program could not be let in; raise the limit on open files (ulimit -n)");
+                    tracing::warn!(reason = %error, "a program could not be let in; raise the limit on open files (ulimit -n)");
                     return;
                 }
             }
@@ -260,7 +260,7 @@ impl Thread {
             .set_nonblocking(true)
             .and_then(|()| watch(self.poll.registry(), &stream, Token(token + STREAM)));
         if let Err(error) = watched {
-            tracing::warn!(%error, "a program could not be let in");
+            tracing::warn!(reason = %error, "a program could not be let in");
             return;
         }
         // It may have said all before it was watched.
@@ -283,7 +283,9 @@ impl Thread {
         };
         match self.attach(token, stream, hello, layout) {
             Ok(()) => {}
-            Err(error) => tracing::warn!(program = %hello.name(), %error, "a program could not be let in"),
+            Err(error) => {
+                tracing::warn!(program = %hello.name(), reason = %error, "a program could not be let in")
+            }
         }
     }
 

@@ -13,3 +13,4 @@ mod peers;
 mod programs;
 mod tree;
 mod users;
+mod watching;

@@ -18,7 +18,7 @@ impl Bell {
         // Nobody ever reads it: each write is an edge, and 2^64 of them do not happen. Full, it has been rung.
         match rustix::io::write(&self.0, &1u64.to_ne_bytes()) {
             Ok(_) | Err(Errno::AGAIN) => {}
-            Err(error) => tracing::error!(%error, "BUG: a peer cannot be woken"),
+            Err(error) => tracing::error!(reason = %error, "BUG: a peer cannot be woken"),
         }
     }
 }

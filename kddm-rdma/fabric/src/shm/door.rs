@@ -55,7 +55,9 @@ impl Door {
             let stranger = match accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok(stranger) => stranger,
                 Err(Errno::AGAIN) => return,
-                Err(error) => return tracing::warn!(%error, "the shm fabric's socket lets nobody in"),
+                Err(error) => {
+                    return tracing::warn!(reason = %error, "the shm fabric's socket lets nobody in");
+                }
             };
             if !is_of_this_user(&stranger) || watch(stranger.as_fd()).is_err() {
                 continue;

@@ -342,7 +342,7 @@ impl Link {
         let Some(peer) = self.peer.as_ref() else { return };
         tcp.unwatch(peer.bell.as_raw_fd());
         if let Err(reason) = self.take_messages(news) {
-            tracing::warn!(node = %self.node, reason, "what came last is no message");
+            tracing::warn!(peer = %self.node, reason, "what came last is no message");
         }
         for token in self.reads.drain() {
             news.read_done(token, false);

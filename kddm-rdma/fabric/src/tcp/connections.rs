@@ -66,7 +66,7 @@ impl Tcp {
                 Err(error)
                     if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "a caller could not be accepted; trying again in a second");
+                    tracing::warn!(reason = %error, "a caller could not be accepted; trying again in a second");
                     self.accept_at = Some(self.shared.now + ACCEPT_RETRY);
                     self.retime = true;
                     return;

@@ -22,7 +22,7 @@ impl Tcp {
     pub(super) fn keep_time(&mut self) {
         if std::mem::take(&mut self.timer_fired) {
             if let Err(error) = self.timer.acknowledge() {
-                tracing::error!(%error, "the fabric's timer cannot be read");
+                tracing::error!(reason = %error, "the fabric's timer cannot be read");
             }
             self.do_what_is_due();
             self.retime = true;
@@ -30,7 +30,7 @@ impl Tcp {
         if std::mem::take(&mut self.retime) {
             let deadline = self.next_deadline();
             if let Err(error) = self.timer.set(deadline, self.shared.now) {
-                tracing::error!(%error, "the fabric's timer cannot be set");
+                tracing::error!(reason = %error, "the fabric's timer cannot be set");
             }
         }
     }

@@ -124,7 +124,7 @@ impl Tcp {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    tracing::error!(%error, "the fabric cannot poll its connections");
+                    tracing::error!(reason = %error, "the fabric cannot poll its connections");
                     break;
                 }
             }
@@ -175,7 +175,7 @@ impl Tcp {
     /// Ends [`Tcp::watch`]. Closing does so, too, where no other process has the descriptor.
     pub(crate) fn unwatch(&self, descriptor: RawFd) {
         if let Err(error) = self.poll.registry().deregister(&mut SourceFd(&descriptor)) {
-            tracing::error!(%error, "BUG: a descriptor that was not watched");
+            tracing::error!(reason = %error, "BUG: a descriptor that was not watched");
         }
     }
 

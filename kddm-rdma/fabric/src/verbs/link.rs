@@ -330,7 +330,7 @@ impl Link {
             return;
         }
         self.failures += 1;
-        tracing::warn!(node = %self.node, epoch = self.epoch, why, "queue pairs failed; replacing them");
+        tracing::warn!(peer = %self.node, epoch = self.epoch, reason = why, "queue pairs failed; replacing them");
         let replaced = match self.failures {
             0..PATIENCE => self.replace(self.epoch + 1, hardware, tcp),
             times => Err(format!(
@@ -360,7 +360,7 @@ impl Link {
             Stage::Connected => match queues.drain(node, hardware) {
                 Ok(()) => Ok(()),
                 Err(error) => {
-                    tracing::error!(%node, %error, "queue pairs do not end as they should");
+                    tracing::error!(peer = %node, reason = %error, "queue pairs do not end as they should");
                     self.gone(hardware, tcp)
                 }
             },
@@ -396,7 +396,7 @@ impl Link {
     pub(super) fn end(&mut self, certain: bool, reason: String, hardware: &mut Hardware, tcp: &mut Tcp) {
         self.ending = Some((certain, reason));
         if let Err(reason) = self.end_queues(hardware, tcp) {
-            tracing::error!(node = %self.node, reason, "BUG: a session that is over goes on");
+            tracing::error!(peer = %self.node, reason, "BUG: a session that is over goes on");
         }
     }
 

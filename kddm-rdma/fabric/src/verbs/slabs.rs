@@ -36,7 +36,7 @@ impl Slabs {
         for slab in known..there {
             let region = domain.register_slab(&self.arena, slab);
             if let Err(error) = &region {
-                tracing::error!(slab, %error, "a slab cannot be registered; READs from and to it fail");
+                tracing::error!(slab, reason = %error, "a slab cannot be registered; READs from and to it fail");
             }
             self.regions.push(region.ok());
         }

@@ -340,7 +340,7 @@ impl Verbs {
     /// The device itself is of no use any more: every session ends.
     fn break_down(&mut self, why: &str) {
         if !std::mem::replace(&mut self.broken, true) {
-            tracing::error!(why, "the RDMA device does not work any more: restart the server");
+            tracing::error!(reason = why, "the RDMA device does not work any more: restart the server");
             self.tcp.disconnect();
         }
     }

@@ -46,7 +46,7 @@ impl BlockingPool {
         let pool = self.clone();
         let thread = thread::Builder::new().name("kddm-blocking".to_owned()).spawn(move || pool.work());
         if let Err(error) = thread {
-            tracing::error!(%error, "no thread could be started; raise the limit on processes (ulimit -u)");
+            tracing::error!(reason = %error, "no thread could be started; raise the limit on processes (ulimit -u)");
             self.state.lock().threads -= 1;
         }
     }

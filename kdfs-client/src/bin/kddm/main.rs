@@ -4,9 +4,12 @@
 mod doctor;
 mod dump;
 mod locate;
+mod object;
 mod playground;
 mod select;
 mod status;
+mod top;
+mod trace;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
@@ -33,6 +36,7 @@ Examples:
   kddm status --dir /tmp/try
   kddm where /tmp/try/n2/mnt/ssl                   which node has it, and in which native directory
   kddm dump dir:1:1 1 --dir /tmp/try               the root directory's first page, on every node
+  kddm trace dir:1:1 1 --for 10 --dir /tmp/try     what happens to it in the next ten seconds
   kddm playground down --dir /tmp/try
 
 Exit codes: 0 done; 1 not done, with the reason; 2 wrong usage.";
@@ -53,6 +57,10 @@ enum Command {
     Where(locate::Arguments),
     /// The state of an object on every node.
     Dump(dump::Arguments),
+    /// Who is busy with what: sets, hit ratio, latencies, the hottest and the most contended objects.
+    Top(top::Arguments),
+    /// What happens to an object, on all nodes, in order.
+    Trace(trace::Arguments),
     /// Make everything durable, on every node of this host.
     Sync(Which),
     /// Unmount, sync and end the servers of this host.
@@ -103,6 +111,8 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Where(arguments) => locate::run(&arguments),
         Command::Dump(arguments) => dump::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
+        Command::Trace(arguments) => trace::run(&arguments),
         Command::Sync(which) => each(&which, &Request::Sync),
         Command::Stop(which) => each(&which, &Request::Stop),
     }

@@ -9,7 +9,12 @@ use kddm_cluster::{
     admin::{Program, State, Status},
 };
 use serde::Serialize;
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 /// How the nodes are: starting, serving (all peers are there), alone (not all are), leaving, or down.
 #[derive(Args, Debug)]
@@ -39,6 +44,7 @@ struct Node {
     mounts: Vec<PathBuf>,
     partition: Option<PathBuf>,
     root: Option<u32>,
+    metrics: Option<SocketAddr>,
     incarnation: Option<u64>,
     absent: BTreeMap<u8, String>,
     programs: Vec<Program>,
@@ -95,6 +101,7 @@ fn node(member: &Member, status: Option<&Status>, known: &[&Status]) -> Node {
         mounts: status.map(|status| status.mounts.clone()).unwrap_or_default(),
         partition: status.and_then(|status| status.partition.clone()),
         root: status.and_then(|status| status.root),
+        metrics: status.and_then(|status| status.metrics),
         incarnation: status.map(|status| status.incarnation),
         absent,
         programs: status.map(|status| status.programs.clone()).unwrap_or_default(),
@@ -105,7 +112,15 @@ fn node(member: &Member, status: Option<&Status>, known: &[&Status]) -> Node {
 fn print(report: &Report) {
     println!("cluster {}, view {}, fabric {}", report.cluster, report.view, report.fabric);
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_header(["node", "address", "state", "pid", "mount", "partition"]);
+    table.load_preset(NOTHING).set_header([
+        "node",
+        "address",
+        "state",
+        "pid",
+        "metrics",
+        "mount",
+        "partition",
+    ]);
     let dash = || "-".to_owned();
     for node in &report.nodes {
         table.add_row([
@@ -113,6 +128,7 @@ fn print(report: &Report) {
             node.address.to_string(),
             node.state.to_owned(),
             node.pid.map_or_else(dash, |pid| pid.to_string()),
+            node.metrics.map_or_else(dash, |socket| socket.to_string()),
             node.mount.as_ref().map_or_else(dash, |path| path.display().to_string()),
             node.partition.as_ref().map_or_else(|| "none".to_owned(), |path| path.display().to_string()),
         ]);

@@ -2,7 +2,7 @@
 
 use super::up::Wanted;
 use anyhow::{Context, Result, bail, ensure};
-use kddm_cluster::{Cluster, ClusterId, Key, Member, parse_size, paths};
+use kddm_cluster::{Cluster, ClusterId, Key, Member, MetricsAt, parse_size, paths};
 use kddm_object::NodeId;
 use kdfs_client::{Connection, programs};
 use kdfs_format::sets;
@@ -61,13 +61,16 @@ impl Playground {
         if !key_file.exists() {
             Key::create(&key_file)?;
         }
+        let port = free_port(nodes, None)?;
         let cluster = Cluster {
             id: ClusterId::generate()?,
             key_file: "cluster.key".into(),
             fabric: wanted.fabric,
             arena_bytes: arena(wanted.arena.as_deref().unwrap_or(DEFAULT_ARENA))?,
-            port: free_port(nodes)?,
+            port,
             root: sets::inode_number(ROOT_NODE, sets::ROOT_LOCAL_ID),
+            metrics: Some(MetricsAt::Port(free_port(nodes, Some(port))?)),
+            metrics_of: Default::default(),
             rdma: Default::default(),
             rdma_of: Default::default(),
             nodes: (1..=nodes).map(member).collect::<Result<_>>()?,
@@ -191,12 +194,14 @@ fn arena(size: &str) -> Result<u64> {
     Ok(bytes)
 }
 
-/// A port that is free on the addresses of all nodes. Begins at another place in each process, so that two playgrounds
+/// A port that is free on the addresses of all nodes, and not the one that is `taken` already. Begins at another place in each process, so that two playgrounds
 /// that are made at once seldom meet.
-fn free_port(nodes: u8) -> Result<u16> {
+fn free_port(nodes: u8, taken: Option<u16>) -> Result<u16> {
     let count = PORTS.len() as u32;
     let first = std::process::id().wrapping_mul(7919) % count;
-    let free = |port: u16| (1..=nodes).all(|id| TcpListener::bind((address(id), port)).is_ok());
+    let free = |port: u16| {
+        taken != Some(port) && (1..=nodes).all(|id| TcpListener::bind((address(id), port)).is_ok())
+    };
     (0..count)
         .map(|step| PORTS.start + ((first + step) % count) as u16)
         .find(|&port| free(port))
