@@ -1,5 +1,6 @@
 //! From the first qemu to the last: boots the guests, lets them run the command together, and always ends.
 
+use crate::clock;
 use crate::event::{Event, listen_for_signals, listen_to};
 use crate::initramfs;
 use crate::job::Job;
@@ -63,6 +64,7 @@ impl Guests<'_> {
         tell: &SyncSender<Event>,
     ) -> Result<()> {
         let directory = std::env::current_dir().context("finding the working directory")?;
+        let clock = clock::words();
         for (rank, wire) in (0..self.options.guests).zip(wire::lay(self.options.guests)?) {
             let job = Job {
                 rank,
@@ -74,7 +76,7 @@ impl Guests<'_> {
                 environment: environment.to_vec(),
             };
             let archive = initramfs::build(kernel, &job, self.options.mtu)?;
-            let machine = Machine::start(self.options, rank, &kernel.image, &archive, place, wire)?;
+            let machine = Machine::start(self.options, rank, &kernel.image, &archive, &clock, place, wire)?;
             listen_to(rank, machine.port.try_clone()?, tell.clone())?;
             self.machines.push(machine);
         }
