@@ -2,6 +2,7 @@
 
 use crate::{Completions, Domain, Gid, Link, Receives, VerbsError, completion, receive};
 use ibverbs_sys as sys;
+use serde::{Deserialize, Serialize};
 use std::{
     ptr::{self, NonNull},
     sync::Arc,
@@ -31,7 +32,7 @@ pub struct QueuePairConfig {
 }
 
 /// Where a queue pair is reached: what its two sides tell each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
     /// Its number.
     pub number: u32,

@@ -125,8 +125,8 @@ impl Link {
         let arena = hardware.slabs.arena().config();
         let connect = Connect {
             epoch: self.epoch,
-            messages: queues.messages.address().into(),
-            reads: queues.reads.address().into(),
+            messages: queues.messages.address(),
+            reads: queues.reads.address(),
             credits: hardware.bounds.credits,
             taken: self.taken,
             slab_bytes: arena.slab_bytes as u32,
@@ -190,10 +190,8 @@ impl Link {
             self.theirs = Some(theirs);
             return Ok(());
         };
-        let connected = queues
-            .messages
-            .connect(&theirs.messages.into())
-            .and_then(|()| queues.reads.connect(&theirs.reads.into()));
+        let connected =
+            queues.messages.connect(&theirs.messages).and_then(|()| queues.reads.connect(&theirs.reads));
         connected.map_err(|error| format!("its queue pairs cannot be connected to: {error}"))?;
         queues.stage = Stage::Connected;
         self.slabs.set_geometry(theirs.slab_bytes, theirs.slab_limit);
