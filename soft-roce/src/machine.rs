@@ -6,7 +6,7 @@ use crate::place::Place;
 use anyhow::{Context, Result, ensure};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
-use nix::unistd::getppid;
+use nix::unistd::{SysconfVar, getppid, sysconf};
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -15,6 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// console: to the log alone. panic, oops: a broken guest ends instead of hanging. no_timer_check: a guest that the busy host leaves
 /// alone for so long as ten ticks would take its timer for a broken one, and panic. The rest is time saved at boot.
@@ -124,6 +125,28 @@ impl Machine {
             }
         }
         if text.is_empty() { "    (it said nothing)\n".into() } else { text }
+    }
+
+    /// How much of the host's processors it has had, in words: one that had little hangs for no other reason.
+    pub fn share(&self) -> String {
+        match self.processor_time() {
+            Some(time) => format!("its machine was given {:.1} s of a processor", time.as_secs_f32()),
+            None => "its machine has ended".to_owned(),
+        }
+    }
+
+    /// Of user and system, as /proc/pid/stat counts both (proc(5)).
+    fn processor_time(&self) -> Option<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).ok()?;
+        let (_, after_name) = stat.rsplit_once(')')?;
+        let ticks: u32 = after_name
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .filter_map(|field| field.parse::<u32>().ok())
+            .sum();
+        let a_second = u32::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok()?;
+        Some(Duration::from_secs(1) * ticks / a_second)
     }
 
     /// Whether the guest's kernel gave up.

@@ -113,7 +113,9 @@ fn the_time_ends_a_command_that_does_not() {
     let output = run(command.args(["--", "sh", "-c", "echo begun; sleep 1000"]));
     assert_eq!(output.code, 124, "{output:?}");
     output.has("[0] begun");
-    output.says("[0] soft-roce: still running after 1 s: ended\n");
+    output.says("[0] soft-roce: still running after 1 s: ended (its machine was given ");
+    output.says(" s of a processor)\n");
+    assert!(!output.err.contains("given 0.0 s"), "it has booted: {output:?}");
     assert_eq!(machines(work.path()), NONE);
     assert!(work.path().join("console-0.log").exists(), "--work keeps the console's log");
 }
