@@ -4,6 +4,7 @@
 //! host's file system, it is process 1.
 #![forbid(unsafe_code)]
 
+mod clock;
 mod event;
 mod guest;
 mod initramfs;

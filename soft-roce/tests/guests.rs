@@ -69,6 +69,33 @@ fn three_guests_reach_each_other_and_two_go_on_when_one_goes_off() {
 }
 
 #[test]
+fn a_guests_clock_has_the_hosts_pace_and_the_guest_did_not_measure_it() {
+    // What the kernel says when it has found out the counter's pace itself. (It tries in any case to do so at once, and fails.)
+    let script = r#"
+        set -eu
+        date +%s%N; sleep 3; date +%s%N
+        [ $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource) = tsc ] || exit 0
+        dmesg | grep 'tsc:'
+        ! dmesg | grep -Eq 'tsc: .*(PIT|reference calibration)'
+    "#;
+    let mut command = Command::new(PROGRAM);
+    command.args(["--guests", "1", "--", "sh", "-c", script]).stdout(Stdio::piped());
+    let mut running = command.spawn().expect("starting it");
+    let mut lines = BufReader::new(running.stdout.take().expect("a pipe")).lines();
+    let mut time = || {
+        let line = lines.next().expect("a line").expect("text");
+        let nanos: u64 = line.trim_start_matches("[0] ").parse().expect("a time");
+        (Duration::from_nanos(nanos), Instant::now())
+    };
+    let ((before, begin), (after, end)) = (time(), time());
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    assert_eq!(running.wait().expect("its end").code(), Some(0), "{rest:?}");
+    // Each line was on its way for a while.
+    let (there, here) = ((after - before).as_secs_f64(), (end - begin).as_secs_f64());
+    assert!((0.8..1.25).contains(&(there / here)), "{there} s in the guest, {here} s on the host");
+}
+
+#[test]
 fn a_panic_is_told_with_the_kernels_words() {
     let script = "[ $SOFT_ROCE_RANK = 0 ] || echo c >/proc/sysrq-trigger";
     let output =
@@ -86,7 +113,9 @@ fn the_time_ends_a_command_that_does_not() {
     let output = run(command.args(["--", "sh", "-c", "echo begun; sleep 1000"]));
     assert_eq!(output.code, 124, "{output:?}");
     output.has("[0] begun");
-    output.says("[0] soft-roce: still running after 1 s: ended\n");
+    output.says("[0] soft-roce: still running after 1 s: ended (its machine was given ");
+    output.says(" s of a processor)\n");
+    assert!(!output.err.contains("given 0.0 s"), "it has booted: {output:?}");
     assert_eq!(machines(work.path()), NONE);
     assert!(work.path().join("console-0.log").exists(), "--work keeps the console's log");
 }

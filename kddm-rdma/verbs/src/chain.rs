@@ -2,6 +2,7 @@
 
 use crate::{Buffer, QueuePair, VerbsError};
 use ibverbs_sys as sys;
+use serde::{Deserialize, Serialize};
 use std::{ops::Range, ptr, sync::Arc};
 
 /// Where a READ lands, or a message lies: registered memory of this node.
@@ -19,7 +20,7 @@ impl Landing {
 }
 
 /// Where a READ reads: memory that a peer has registered, and told of. If what it told is not true, the peer's device refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// The address of the first byte, at the peer.
     pub address: u64,

@@ -2,6 +2,7 @@
 
 use crate::{Completions, Domain, Gid, Link, Receives, VerbsError, completion, receive};
 use ibverbs_sys as sys;
+use serde::{Deserialize, Serialize};
 use std::{
     ptr::{self, NonNull},
     sync::Arc,
@@ -9,8 +10,9 @@ use std::{
 
 /// An acknowledgement that has not come after 4.096 µs · 2^15 = 134 ms is missing (InfiniBand specification, 9.7.6.1.3).
 const TIMEOUT: u8 = 15;
-/// Sent so often again: a peer that does not answer for about a second.
-const RETRIES: u8 = 7;
+/// Sent so often again: a peer that does not answer for about a second. One more, the most that fits, soft-RoCE takes for "without end":
+/// whoever sends to a queue pair that broke without a word would never hear of it.
+const RETRIES: u8 = 6;
 /// 7: without end. Credits keep it from ever being needed; if it is, messages wait instead of being lost.
 const RECEIVER_NOT_READY_RETRIES: u8 = 7;
 /// 12: 0.64 ms.
@@ -31,7 +33,7 @@ pub struct QueuePairConfig {
 }
 
 /// Where a queue pair is reached: what its two sides tell each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
     /// Its number.
     pub number: u32,

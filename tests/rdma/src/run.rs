@@ -4,6 +4,7 @@ use crate::clocks::{self, Clock, Here};
 use crate::judge::{Verdict, judge};
 use crate::load::{self, Load, Log};
 use crate::nodes::{Fabric, Start};
+use crate::standing::watched;
 use crate::{Meeting, Place, counters};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use futures_lite::future::block_on;
@@ -112,11 +113,8 @@ fn work(
     is_ready.recv().context("the clocks cannot be compared")?;
     meeting.together()?;
     let (seed, threads, operations) = (options.seed, options.threads, options.operations);
-    let log = load::run(
-        &node,
-        here,
-        &Load { seed, threads, operations, nodes: place.count(), apart: options.unsound },
-    );
+    let load = Load { seed, threads, operations, nodes: place.count(), apart: options.unsound };
+    let log = watched(&node, place.count(), || load::run(&node, here, &load));
     // Nobody leaves while others still work.
     meeting.together()?;
     let fabric = node.status().fabric;

@@ -16,10 +16,6 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_kddm-rdma-tests");
 /// Guests are slow enough one run at a time.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// The guests' usual clock is quick to read, but its pace was found out while the guest booted, on a machine that may have been busy.
-/// This one is the host's.
-const CLOCK: &str = "echo hpet >/sys/devices/system/clocksource/clocksource0/current_clocksource";
-
 /// Runs `script` in `guests` guests, as `$P` this crate's program; all must end well, and each of `lines` must be said.
 fn run(guests: u8, options: &[&str], script: &str, lines: &[&str]) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -27,7 +23,7 @@ fn run(guests: u8, options: &[&str], script: &str, lines: &[&str]) {
     let soft_roce = built("kddm-soft-roce").unwrap_or_else(|error| panic!("{error}"));
     let mut command = Command::new(soft_roce);
     command.args(["--guests", &guests.to_string(), "--timeout", "240"]).args(options);
-    command.args(["--env", &format!("P={PROGRAM}"), "--", "sh", "-euc", &format!("{CLOCK}\n{script}")]);
+    command.args(["--env", &format!("P={PROGRAM}"), "--", "sh", "-euc", script]);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the workspace");
     let output = command.current_dir(root).output().expect("running soft-roce");
     let [out, error] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));

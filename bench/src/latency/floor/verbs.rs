@@ -50,20 +50,8 @@ struct Peer {
 #[derive(Serialize, Deserialize)]
 struct Announced {
     /// By rank: for the messages and the READs of that node.
-    queue_pairs: Vec<Option<[Place; 2]>>,
-    address: u64,
-    key: u32,
-}
-
-/// [`Address`].
-#[derive(Clone, Copy, Serialize, Deserialize)]
-struct Place {
-    number: u32,
-    first_packet: u32,
-    gid: [u8; 16],
-    lid: u16,
-    mtu: u32,
-    reads_answered: u8,
+    queue_pairs: Vec<Option<[Address; 2]>>,
+    memory: Source,
 }
 
 impl BareVerbs {
@@ -125,10 +113,9 @@ const _: () = assert!(READ != RECEIVE);
 
 impl Bare for BareVerbs {
     fn announcement(&self) -> Vec<u8> {
-        let Source { address, key } = self.memory.source();
-        let places = |peer: &Peer| [peer.messages.address().into(), peer.reads.address().into()];
-        let queue_pairs = self.peers.iter().map(|peer| peer.as_ref().map(places)).collect();
-        serde_json::to_vec(&Announced { queue_pairs, address, key }).unwrap_or_default()
+        let addresses = |peer: &Peer| [peer.messages.address(), peer.reads.address()];
+        let queue_pairs = self.peers.iter().map(|peer| peer.as_ref().map(addresses)).collect();
+        serde_json::to_vec(&Announced { queue_pairs, memory: self.memory.source() }).unwrap_or_default()
     }
 
     fn connect(&mut self, announced: &[Vec<u8>]) -> Result<()> {
@@ -137,12 +124,12 @@ impl Bare for BareVerbs {
             let Some(peer) = &mut self.peers[rank] else { continue };
             let theirs: Announced =
                 serde_json::from_slice(words).with_context(|| format!("what rank {rank} announced"))?;
-            let places = theirs.queue_pairs.get(usize::from(self.me)).copied().flatten();
-            let [messages, reads] = places
+            let addresses = theirs.queue_pairs.get(usize::from(self.me)).copied().flatten();
+            let [messages, reads] = addresses
                 .with_context(|| format!("rank {rank} announced no queue pairs for rank {}", self.me))?;
-            peer.messages.connect(&messages.into())?;
-            peer.reads.connect(&reads.into())?;
-            peer.source = Some(Source { address: theirs.address, key: theirs.key });
+            peer.messages.connect(&messages)?;
+            peer.reads.connect(&reads)?;
+            peer.source = Some(theirs.memory);
         }
         Ok(())
     }
@@ -194,18 +181,4 @@ impl Bare for BareVerbs {
 fn readable(completions: &Completions, timeout: PollTimeout) -> nix::Result<()> {
     let descriptor = completions.as_fd();
     poll(&mut [PollFd::new(descriptor, PollFlags::POLLIN)], timeout).map(drop)
-}
-
-impl From<Address> for Place {
-    fn from(address: Address) -> Place {
-        let Address { number, first_packet, gid, lid, mtu, reads_answered } = address;
-        Place { number, first_packet, gid, lid, mtu, reads_answered }
-    }
-}
-
-impl From<Place> for Address {
-    fn from(place: Place) -> Address {
-        let Place { number, first_packet, gid, lid, mtu, reads_answered } = place;
-        Address { number, first_packet, gid, lid, mtu, reads_answered }
-    }
 }

@@ -21,8 +21,10 @@ pub(super) enum Word {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub(super) struct Connect {
     pub(super) epoch: u32,
-    pub(super) messages: Place,
-    pub(super) reads: Place,
+    #[bincode(with_serde)]
+    pub(super) messages: Address,
+    #[bincode(with_serde)]
+    pub(super) reads: Address,
     /// Parcels that you may send before I have taken the first.
     pub(super) credits: u32,
     /// Parcels of yours that I have taken in this session.
@@ -31,31 +33,6 @@ pub(super) struct Connect {
     pub(super) slab_bytes: u32,
     /// Slabs that I may ever have.
     pub(super) slab_limit: u16,
-}
-
-/// [`Address`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-pub(super) struct Place {
-    number: u32,
-    first_packet: u32,
-    gid: [u8; 16],
-    lid: u16,
-    mtu: u32,
-    reads_answered: u8,
-}
-
-impl From<Address> for Place {
-    fn from(address: Address) -> Place {
-        let Address { number, first_packet, gid, lid, mtu, reads_answered } = address;
-        Place { number, first_packet, gid, lid, mtu, reads_answered }
-    }
-}
-
-impl From<Place> for Address {
-    fn from(place: Place) -> Address {
-        let Place { number, first_packet, gid, lid, mtu, reads_answered } = place;
-        Address { number, first_packet, gid, lid, mtu, reads_answered }
-    }
 }
 
 /// A slab as a word tells of it.
@@ -70,12 +47,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn connect() -> Connect {
-        let place =
-            Place { number: 7, first_packet: 9, gid: [3; 16], lid: 0, mtu: 1024, reads_answered: 128 };
+        let address =
+            Address { number: 7, first_packet: 9, gid: [3; 16], lid: 0, mtu: 1024, reads_answered: 128 };
         Connect {
             epoch: u32::MAX,
-            messages: place,
-            reads: place,
+            messages: address,
+            reads: address,
             credits: 64,
             taken: u32::MAX,
             slab_bytes: 4 << 20,

@@ -33,8 +33,8 @@ pub(super) struct Link {
     pub(super) queues: Option<Queues>,
     /// The peer's, which may be of an epoch to come.
     theirs: Option<Connect>,
-    /// The peer has said that it is connected.
-    heard: bool,
+    /// The peer has said that it is connected, in this epoch.
+    pub(super) heard: bool,
     /// The session was told of above.
     up: bool,
     outbox: Outbox,
@@ -125,8 +125,8 @@ impl Link {
         let arena = hardware.slabs.arena().config();
         let connect = Connect {
             epoch: self.epoch,
-            messages: queues.messages.address().into(),
-            reads: queues.reads.address().into(),
+            messages: queues.messages.address(),
+            reads: queues.reads.address(),
             credits: hardware.bounds.credits,
             taken: self.taken,
             slab_bytes: arena.slab_bytes as u32,
@@ -190,10 +190,8 @@ impl Link {
             self.theirs = Some(theirs);
             return Ok(());
         };
-        let connected = queues
-            .messages
-            .connect(&theirs.messages.into())
-            .and_then(|()| queues.reads.connect(&theirs.reads.into()));
+        let connected =
+            queues.messages.connect(&theirs.messages).and_then(|()| queues.reads.connect(&theirs.reads));
         connected.map_err(|error| format!("its queue pairs cannot be connected to: {error}"))?;
         queues.stage = Stage::Connected;
         self.slabs.set_geometry(theirs.slab_bytes, theirs.slab_limit);
@@ -212,8 +210,11 @@ impl Link {
     }
 
     fn is_connected(&self) -> bool {
-        let here = self.queues.as_ref().is_some_and(|queues| queues.stage == Stage::Connected);
-        here && self.heard && self.ending.is_none()
+        self.has_connected_queues() && self.heard && self.ending.is_none()
+    }
+
+    fn has_connected_queues(&self) -> bool {
+        self.queues.as_ref().is_some_and(|queues| queues.stage == Stage::Connected)
     }
 
     /// A parcel of `bytes` has come, or, without any, only the number of ours that were taken.
@@ -221,7 +222,8 @@ impl Link {
     /// # Errors
     /// What the peer must not say.
     pub(super) fn take(&mut self, bytes: &[u8], taken: u32, hardware: &mut Hardware) -> Result<(), String> {
-        self.heard = true;
+        // What comes while queue pairs end was sent in the last epoch, and says nothing about the next.
+        self.heard |= self.has_connected_queues();
         self.failures = 0;
         self.rise(hardware);
         self.outbox.set_taken(taken)?;
@@ -325,8 +327,7 @@ impl Link {
 
     /// The queue pairs have failed: new ones, of the next epoch.
     pub(super) fn fail(&mut self, why: &str, hardware: &mut Hardware, tcp: &mut Tcp) {
-        let connected = self.queues.as_ref().is_some_and(|queues| queues.stage == Stage::Connected);
-        if !connected || self.ending.is_some() {
+        if !self.has_connected_queues() || self.ending.is_some() {
             return;
         }
         self.failures += 1;

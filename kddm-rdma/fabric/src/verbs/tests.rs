@@ -101,6 +101,15 @@ impl Meeting {
         self.sent.push(buffer);
     }
 
+    /// Until the device has acknowledged what was posted: it is in node 1's queue then, and node 1 has not polled.
+    fn arrive(&mut self) {
+        let (start, mut completed) = (Instant::now(), Vec::new());
+        while completed.is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(5), "it does not arrive");
+            self.nodes[1].hardware.completions.poll(&mut completed).unwrap();
+        }
+    }
+
     /// Node 2 says something to node 1.
     fn say(&mut self, word: &Word) {
         assert!(self.nodes[1].tcp.say(node(1), &encode_word(word)), "there is a session");
@@ -110,7 +119,7 @@ impl Meeting {
     /// What node 2 would say if its queue pairs were of another epoch.
     fn connect(&self, epoch: u32) -> Connect {
         let queues = self.queues();
-        let (messages, reads) = (queues.messages.address().into(), queues.reads.address().into());
+        let (messages, reads) = (queues.messages.address(), queues.reads.address());
         Connect { epoch, messages, reads, credits: 8, taken: 0, slab_bytes: 1 << 19, slab_limit: 16 }
     }
 
@@ -221,12 +230,7 @@ fn taking_a_message_that_waits_to_be_sent_ends_the_session() {
     let mut meeting = Meeting::new(214);
     meeting.nodes[0].send(node(2), &message(1));
     meeting.post(&[], 1);
-    // When the device has acknowledged it, it is in node 1's queue, and node 1 has not polled.
-    let (start, mut completed) = (Instant::now(), Vec::new());
-    while completed.is_empty() {
-        assert!(start.elapsed() < Duration::from_secs(5), "it does not arrive");
-        meeting.nodes[1].hardware.completions.poll(&mut completed).unwrap();
-    }
+    meeting.arrive();
     meeting.ends_for("took parcel 1, of 0");
 }
 
@@ -298,6 +302,36 @@ fn queue_pairs_that_are_not_there_are_given_up_for_others() {
     // Of the next epoch, as after a failure; but the numbers are those of the last, which will have gone.
     meeting.say(&Word::Connect(meeting.connect(2)));
     meeting.goes_on();
+}
+
+#[test]
+#[ignore = "needs an RDMA device"]
+fn queue_pairs_that_broke_without_a_word_are_given_up_when_nothing_is_answered() {
+    let mut meeting = Meeting::new(223);
+    // Nothing of node 2's is posted to it: node 2 does not see it.
+    meeting.queues().messages.fail().unwrap();
+    meeting.nodes[0].send(node(2), &message(1));
+    meeting.nodes[0].flush();
+    meeting.until("the message", |told| told[1].iter().any(|event| matches!(event, Event::Message(..))));
+    meeting.goes_on();
+}
+
+#[test]
+#[ignore = "needs an RDMA device"]
+fn a_message_of_the_last_epoch_does_not_say_that_the_peer_is_connected_in_this_one() {
+    let mut meeting = Meeting::new(224);
+    let mut good = Vec::new();
+    crate::wire::encode(&message(1), &mut good);
+    meeting.post(&good, 0);
+    meeting.arrive();
+    meeting.nodes[0].break_queue_pairs(node(2));
+    let start = Instant::now();
+    while meeting.told[0].is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(5), "it is not taken");
+        meeting.nodes[0].poll(&mut meeting.told[0]);
+    }
+    assert!(matches!(meeting.told[0][..], [Event::Message(..)]), "{:?}", meeting.told[0]);
+    assert!(!meeting.nodes[0].links[2].as_ref().unwrap().heard, "node 2 has not been polled");
 }
 
 #[test]
