@@ -4,7 +4,9 @@ N ?= 20
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BENCH := $(TARGET)/debug/kddm-bench
 
-.PHONY: help setup build demo test test-long bench soft-roce scale lint repeat model mutants sim fuzz
+PREFIX ?= /usr/local
+
+.PHONY: help setup build install-c demo test test-long bench soft-roce scale lint repeat model mutants sim fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -14,6 +16,9 @@ setup: ## install the Debian packages that demo and tests use (as root; else pri
 
 build: ## build everything
 	cargo build --workspace --locked
+
+install-c: ## the library for programs in C (docs/c.md) into PREFIX=/usr/local, below DESTDIR=; after make build
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" kdfs-client/c/install
 
 demo: setup build ## two nodes on this host share one file system: shown and checked, about two minutes
 	@tests/setup mount

@@ -18,5 +18,6 @@ pub use connection::{Connection, Process};
 pub use error::{Error, Result};
 pub use kddm_ring::{Refusal, Wait};
 pub use session::{
-    Attach, Exclusive, File, HoldOptions, OpenOptions, Pending, Session, Set, SetOptions, Shared, wait_any,
+    Attach, Exclusive, File, HoldOptions, OnItsWay, OpenOptions, Pending, Session, Set, SetOptions, Shared,
+    wait_any, wait_any_for,
 };

@@ -9,7 +9,7 @@ mod set;
 
 pub use file::{Directory, DirectoryEntry, File, Metadata, OpenOptions};
 pub use guard::{Exclusive, Guard, Shared};
-pub use pending::{Pending, wait_any};
+pub use pending::{OnItsWay, Pending, wait_any, wait_any_for};
 pub use set::{HoldOptions, Local, Set, SetOptions, SetSummary};
 
 use crate::{Error, error::Result, unix};

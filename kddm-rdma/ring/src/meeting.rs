@@ -17,7 +17,7 @@ use rustix::net::{
     SendFlags, recvmsg, sendmsg,
 };
 use std::{
-    io::{self, IoSlice, IoSliceMut, Read, Write},
+    io::{self, IoSlice, IoSliceMut, Read},
     mem::MaybeUninit,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
@@ -64,7 +64,11 @@ pub struct Met {
 /// # Errors
 /// See [`MeetingError`].
 pub fn greet(stream: &mut UnixStream, hello: &Hello) -> Result<Met, MeetingError> {
-    stream.write_all(hello.as_bytes())?;
+    // A socket's buffer has room for so little. A program that does not ignore SIGPIPE must not die of a server that does.
+    let sent = rustix::net::send(&*stream, hello.as_bytes(), SendFlags::NOSIGNAL);
+    if sent.map_err(io::Error::from)? < HELLO_BYTES {
+        return Err(MeetingError::HungUp);
+    }
     let mut bytes = [0; WELCOME_BYTES];
     let mut descriptors = Vec::new();
     let mut read = 0;

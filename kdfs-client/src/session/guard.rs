@@ -105,6 +105,11 @@ impl Exclusive {
         self.held.put_and_wait(changed)
     }
 
+    /// Says whether the put takes over what is here. It does once the bytes were seen as `&mut`, unless this says otherwise.
+    pub fn set_changed(&mut self, changed: bool) {
+        self.changed = changed;
+    }
+
     /// Puts it as it was: what was changed here is forgotten.
     pub fn forget_changes(mut self) {
         self.changed = false;

@@ -66,14 +66,40 @@ impl<G: Guard> Future for Pending<G> {
     }
 }
 
+/// A [`Pending`] of either hold.
+#[allow(private_bounds, reason = "there are these two")]
+pub trait OnItsWay: Begun {}
+
+impl<G: Guard> OnItsWay for Pending<G> {}
+
+trait Begun {
+    fn call(&self) -> &Call;
+}
+
+impl<G> Begun for Pending<G> {
+    fn call(&self) -> &Call {
+        &self.call
+    }
+}
+
 /// Waits until one of the holds, which are of one attachment, has come or failed; which. `None`: there are none that are on their way.
 ///
 /// # Errors
 /// The attachment has ended.
 pub fn wait_any<G: Guard>(pending: &[Pending<G>]) -> Result<Option<usize>> {
-    let tags: Vec<Tag> = pending.iter().filter_map(|pending| pending.call.tag()).collect();
+    let pending: Vec<&dyn OnItsWay> = pending.iter().map(|pending| pending as &dyn OnItsWay).collect();
+    wait_any_for(&pending, Duration::MAX)
+}
+
+/// As [`wait_any`], for holds of both kinds, and for so long. `None`: the time is over, or there are none that are on their way.
+///
+/// # Errors
+/// As there.
+pub fn wait_any_for(pending: &[&dyn OnItsWay], time: Duration) -> Result<Option<usize>> {
+    let tags: Vec<Tag> = pending.iter().filter_map(|pending| pending.call().tag()).collect();
     let Some(first) = pending.first().filter(|_| !tags.is_empty()) else { return Ok(None) };
-    let ended = first.call.requests().first_ended(&tags, None)?;
+    let deadline = Instant::now().checked_add(time);
+    let ended = first.call().requests().first_ended(&tags, deadline)?;
     let ended = ended.and_then(|place| tags.get(place));
-    Ok(ended.and_then(|tag| pending.iter().position(|pending| pending.call.tag() == Some(*tag))))
+    Ok(ended.and_then(|tag| pending.iter().position(|pending| pending.call().tag() == Some(*tag))))
 }

@@ -226,6 +226,9 @@ impl Requests {
     }
 
     fn until<T>(&self, deadline: Option<Instant>, is: impl Fn(&State) -> Option<T>) -> Result<Option<T>> {
+        if self.window.is_childs() {
+            return Err(Error::Child);
+        }
         let mut state = self.state.lock();
         loop {
             self.reap(&mut state)?;
@@ -290,6 +293,9 @@ impl Requests {
         tag: Tag,
         waker: &Waker,
     ) -> Result<Option<std::result::Result<Done, Refusal>>> {
+        if self.window.is_childs() {
+            return Err(Error::Child);
+        }
         let mut state = self.state.lock();
         self.reap(&mut state)?;
         if let Some(outcome) = state.fetch(tag) {
@@ -321,6 +327,15 @@ impl Requests {
             if state.write(&cancel).is_ok() {
                 self.publish(state);
             }
+        }
+    }
+}
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        // Said, not only done by closing: a child of this process may have the connection, too, and then it would stay open.
+        if !self.window.is_childs() {
+            let _ = self.stream.shutdown(std::net::Shutdown::Both);
         }
     }
 }
