@@ -15,7 +15,12 @@ pub use set::{HoldOptions, Local, Set, SetOptions, SetSummary};
 use crate::{Error, error::Result, unix};
 use kddm_ring::{Hello, Request, meeting};
 use requests::Requests;
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    os::fd::{AsFd, BorrowedFd},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 /// A program's attachment to its node's server: through it, objects of the whole cluster are as near as the node's memory.
 ///
@@ -24,6 +29,13 @@ use std::{path::Path, sync::Arc, time::Duration};
 #[derive(Clone, Debug)]
 pub struct Session {
     requests: Arc<Requests>,
+}
+
+/// Readable, for poll(2), when the attachment has ended. Nobody else may read it.
+impl AsFd for Session {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.requests.stream().as_fd()
+    }
 }
 
 /// How to attach.

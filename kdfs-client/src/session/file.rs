@@ -383,6 +383,11 @@ impl DirectoryEntry {
     pub fn is_dir(&self) -> bool {
         self.kind == u32::from(libc::DT_DIR)
     }
+
+    /// Whether it is `.` or `..`.
+    pub fn is_dot(&self) -> bool {
+        self.name == "." || self.name == ".."
+    }
 }
 
 impl Metadata {

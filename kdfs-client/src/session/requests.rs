@@ -102,6 +102,10 @@ impl Requests {
         self.node
     }
 
+    pub(crate) fn stream(&self) -> &UnixStream {
+        &self.stream
+    }
+
     pub(crate) fn spin(&self, most: Duration) {
         self.state.lock().spin = Spin::up_to(most);
     }

@@ -1,10 +1,15 @@
 //! The `kddm` command: what people do to a cluster.
 #![forbid(unsafe_code)]
 
+mod attach;
+mod completion;
 mod doctor;
 mod dump;
+mod files;
 mod locate;
 mod object;
+mod objects;
+mod outcome;
 mod playground;
 mod select;
 mod status;
@@ -15,12 +20,15 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use kddm_cluster::{Key, admin::Request, paths};
 use select::{Cluster, Selection};
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-/// Look after a kDDM cluster: try one on this host, ask it how it is, ask where things are.
+/// Look after a kDDM cluster, and use it from the shell: its objects and sets, and its files without a mount.
 ///
-/// Every command talks to the servers of this host over their sockets. Which cluster: the installed one
-/// (/etc/kdfs/cluster.toml), another (--config FILE), or a playground (--dir DIR).
+/// Every command talks to servers of this host over their sockets. Which cluster: the installed one
+/// (/etc/kdfs/cluster.toml), another (--config FILE), or a playground (--dir DIR, or $KDDM_DIR).
 #[derive(Parser, Debug)]
 #[command(name = "kddm", version, after_help = EXAMPLES)]
 struct Arguments {
@@ -37,9 +45,15 @@ Examples:
   kddm where /tmp/try/n2/mnt/ssl                   which node has it, and in which native directory
   kddm dump dir:1:1 1 --dir /tmp/try               the root directory's first page, on every node
   kddm trace dir:1:1 1 --for 10 --dir /tmp/try     what happens to it in the next ten seconds
+
+  kddm set create notes --size 64 --dir /tmp/try   objects of 64 bytes …
+  echo hello | kddm put notes 7 --dir /tmp/try --node 1
+  kddm get notes 7 --dir /tmp/try --node 2 --trim  … that every node has
+  kddm grab notes 7 --dir /tmp/try -- ./job        while ./job runs, nobody else has it
+  kddm cp -r /etc/ssl kdfs:/ --dir /tmp/try        files, without a mount
   kddm playground down --dir /tmp/try
 
-Exit codes: 0 done; 1 not done, with the reason; 2 wrong usage.";
+Exit codes: 0 done; 1 not done, with the reason; 2 wrong usage; more in each command's help.";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -65,6 +79,35 @@ enum Command {
     Sync(Which),
     /// Unmount, sync and end the servers of this host.
     Stop(Which),
+    /// Sets of objects: make, list, look at, end.
+    #[command(subcommand)]
+    Set(objects::set::Command),
+    /// Print an object.
+    Get(objects::get::Arguments),
+    /// Write the standard input into an object.
+    Put(objects::put::Arguments),
+    /// Run a command under the exclusive hold of an object.
+    Grab(objects::grab::Arguments),
+    /// Print an object now, and again whenever it has changed.
+    Watch(objects::watch::Arguments),
+    /// Quick figures of this node's ring, and between two nodes of this host.
+    Bench(objects::bench::Arguments),
+    /// Print files of kDFS, without a mount.
+    Cat(files::cat::Arguments),
+    /// Copy files from, to and within kDFS, without a mount.
+    Cp(files::cp::Arguments),
+    /// List directories of kDFS, without a mount.
+    Ls(files::ls::Arguments),
+    /// Make directories of kDFS, without a mount.
+    Mkdir(files::mkdir::Arguments),
+    /// Rename entries of kDFS, without a mount.
+    Mv(files::mv::Arguments),
+    /// Remove entries of kDFS, without a mount.
+    Rm(files::rm::Arguments),
+    /// Print a script for bash or zsh that completes kddm's commands.
+    Completion(completion::Arguments),
+    #[command(name = objects::grab::UNDER, hide = true)]
+    RunUnderHold(objects::grab::UnderArguments),
 }
 
 #[derive(Subcommand, Debug)]
@@ -87,35 +130,56 @@ struct Which {
 
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
+        Err(error) if outcome::is_unread(&error) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("kddm: {error:#}");
-            ExitCode::FAILURE
+            outcome::code_of(&error).into()
         }
     }
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Playground(command) => playground::run(command),
-        Command::Doctor(arguments) => doctor::run(&arguments),
-        Command::Status(arguments) => status::run(&arguments),
-        Command::Key(KeyCommand::New { file }) => {
-            Key::create(&file)?;
-            println!(
-                "{}: a new key; copy it to every node, mode 0600, and name it as key_file in {}",
-                file.display(),
-                paths::CLUSTER_FILE
-            );
-            Ok(())
-        }
-        Command::Where(arguments) => locate::run(&arguments),
-        Command::Dump(arguments) => dump::run(&arguments),
-        Command::Top(arguments) => top::run(&arguments),
-        Command::Trace(arguments) => trace::run(&arguments),
-        Command::Sync(which) => each(&which, &Request::Sync),
-        Command::Stop(which) => each(&which, &Request::Stop),
+        Command::Set(command) => objects::set::run(&command),
+        Command::Get(arguments) => objects::get::run(&arguments),
+        Command::Put(arguments) => objects::put::run(&arguments),
+        Command::Grab(arguments) => Ok(objects::grab::run(&arguments)),
+        Command::RunUnderHold(arguments) => Ok(objects::grab::run_under(&arguments)),
+        Command::Watch(arguments) => objects::watch::run(&arguments),
+        Command::Bench(arguments) => objects::bench::run(&arguments),
+        Command::Cat(arguments) => files::cat::run(&arguments),
+        Command::Cp(arguments) => files::cp::run(&arguments),
+        Command::Ls(arguments) => files::ls::run(&arguments),
+        Command::Mkdir(arguments) => files::mkdir::run(&arguments),
+        Command::Mv(arguments) => files::mv::run(&arguments),
+        Command::Rm(arguments) => files::rm::run(&arguments),
+        Command::Playground(command) => playground::run(command).map(done),
+        Command::Doctor(arguments) => doctor::run(&arguments).map(done),
+        Command::Status(arguments) => status::run(&arguments).map(done),
+        Command::Completion(arguments) => completion::run(&arguments).map(done),
+        Command::Key(KeyCommand::New { file }) => new_key(&file).map(done),
+        Command::Where(arguments) => locate::run(&arguments).map(done),
+        Command::Dump(arguments) => dump::run(&arguments).map(done),
+        Command::Top(arguments) => top::run(&arguments).map(done),
+        Command::Trace(arguments) => trace::run(&arguments).map(done),
+        Command::Sync(which) => each(&which, &Request::Sync).map(done),
+        Command::Stop(which) => each(&which, &Request::Stop).map(done),
     }
+}
+
+fn done((): ()) -> ExitCode {
+    ExitCode::SUCCESS
+}
+
+fn new_key(file: &Path) -> Result<()> {
+    Key::create(file)?;
+    println!(
+        "{}: a new key; copy it to every node, mode 0600, and name it as key_file in {}",
+        file.display(),
+        paths::CLUSTER_FILE
+    );
+    Ok(())
 }
 
 /// Asks every server of this host, or the one that is named, the same.

@@ -4,12 +4,12 @@ use anyhow::{Result, bail};
 use clap::Args;
 use kddm_cluster::{Member, paths};
 use kdfs_client::Connection;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Options that choose a cluster.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Selection {
-    /// A playground's directory.
+    /// A playground's directory. Not given, nor --config: $KDDM_DIR, if that is set.
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     pub dir: Option<PathBuf>,
     /// A cluster file.
@@ -20,7 +20,13 @@ pub struct Selection {
 impl Selection {
     /// The cluster file, if one was chosen.
     pub fn config(&self) -> Option<PathBuf> {
-        self.dir.as_ref().map(|dir| dir.join("cluster.toml")).or_else(|| self.config.clone())
+        self.dir().map(|dir| dir.join("cluster.toml")).or_else(|| self.config.clone())
+    }
+
+    /// The playground's directory, if one was chosen.
+    fn dir(&self) -> Option<PathBuf> {
+        let variable = || std::env::var_os("KDDM_DIR").filter(|dir| self.config.is_none() && !dir.is_empty());
+        self.dir.clone().or_else(|| variable().map(PathBuf::from))
     }
 }
 
@@ -39,7 +45,7 @@ impl Cluster {
     /// Its file is missing or wrong.
     pub fn load(selection: &Selection) -> Result<Cluster> {
         let config = selection.config().unwrap_or_else(|| PathBuf::from(paths::CLUSTER_FILE));
-        if let Some(dir) = selection.dir.as_ref().filter(|_| !config.exists()) {
+        if let Some(dir) = selection.dir().filter(|_| !config.exists()) {
             bail!(
                 "{}: no playground is there; make one: kddm playground up --nodes 2 --dir DIR",
                 dir.display()
@@ -47,6 +53,11 @@ impl Cluster {
         }
         let file = kddm_cluster::Cluster::load(&config)?;
         Ok(Cluster { file, run: paths::run_directory(&config) })
+    }
+
+    /// Where the sockets are.
+    pub fn run(&self) -> &Path {
+        &self.run
     }
 
     /// The server of `member`, if it runs on this host and answers.
