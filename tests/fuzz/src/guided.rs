@@ -1,4 +1,5 @@
 //! libFuzzer's door to the targets: `tests/fuzz/guided` builds and runs it. `KDDM_FUZZ` names the target.
+#![forbid(unsafe_code)]
 #![no_main]
 
 use kddm_fuzz::{Target, target};

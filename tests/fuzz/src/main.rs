@@ -1,4 +1,5 @@
 //! `kddm-fuzz`: the targets, their seeds, and inputs tried again. Guided runs: `make fuzz`.
+#![forbid(unsafe_code)]
 
 use anyhow::{Context, Result};
 use clap::Parser;

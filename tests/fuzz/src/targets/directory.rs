@@ -65,6 +65,7 @@ fn accepted_as_is(bytes: &Page, id: PageId) -> bool {
     rewrites(&leaf, &page, id);
     changes(&leaf, &page, id);
     splits(&leaf, &page, id);
+    disorder(&leaf, id);
     true
 }
 
@@ -115,6 +116,21 @@ fn splits(leaf: &Leaf<'_>, page: &Page, id: PageId) {
     });
     let both = leaves[0].entries().chain(leaves[1].entries());
     assert!(both.eq(leaf.entries()), "entries were lost or changed by a split");
+}
+
+/// Entries that do not ascend are refused, whatever the checksum says.
+fn disorder(leaf: &Leaf<'_>, id: PageId) {
+    let Some(first) = leaf.entries().next() else { return };
+    let mut backwards: Vec<Entry<'_>> = leaf.entries().collect();
+    backwards.reverse();
+    let twice: Vec<Entry<'_>> = [first].into_iter().chain(leaf.entries()).collect();
+    for entries in [backwards, twice] {
+        let mut page = [0; PAGE_SIZE];
+        if entries.len() > 1 && Leaf::write(&mut page, id, entries.into_iter()) {
+            directory::seal(&mut page);
+            assert!(read(&page, id).is_err(), "entries out of order were accepted");
+        }
+    }
 }
 
 fn names_what_is_wrong(error: &FormatError) {
