@@ -91,6 +91,8 @@ pub enum Mutant {
     NoSweepOnOpen,
     /// A home gives requests back before it has decided about the copies that it was reported.
     CancelBeforeOpen,
+    /// A home drops what it asks another node to take.
+    InjectedIsFree,
     /// A slot into which an abandoned READ goes is free at once.
     AbandonedLandingIsFree,
     /// A member does not report before all holds of what a home lost are over.
@@ -143,6 +145,7 @@ impl Mutant {
         Mutant::NewcomersNotTold,
         Mutant::NoSweepOnOpen,
         Mutant::CancelBeforeOpen,
+        Mutant::InjectedIsFree,
         Mutant::AbandonedLandingIsFree,
         Mutant::ReportAfterForgotten,
     ];
