@@ -23,6 +23,10 @@ impl Store for Memory<'_> {
         self.arena.allocate(key, size, reserve)
     }
 
+    fn room(&self, size: u32) -> u32 {
+        self.arena.usage().room(size) / 2
+    }
+
     fn retain(&mut self, slot: SlotId) {
         self.arena.retain(slot);
     }

@@ -1,4 +1,4 @@
-//! The other forms of the operations: timed ones; the end of whole sets; homes that a function says; many objects at once; read-ahead.
+//! The other forms of the operations: timed ones; the end of whole sets; homes that a function says; many objects at once; read-ahead; room at other nodes.
 
 mod cluster;
 
@@ -250,6 +250,30 @@ fn crossed_ranges_do_not_wait_for_each_other() {
             cluster.nodes[0].get_all((0..8).map(|at| small(at * 64)), Options::default()).await.unwrap()
         {
             assert_eq!(u32::from(held[0]), 3 * ROUNDS);
+        }
+    });
+}
+
+#[test]
+fn a_home_without_room_gives_objects_without_a_device_to_who_has_room() {
+    const OBJECTS: u32 = 2500;
+    // Three nodes with some 1000 pages each; the home of all is one that has no device for them.
+    let cluster = Setup { arena: 4 << 20, ..Setup::nodes(3) }.start();
+    let [one, two, three] = &cluster.nodes[..] else { unreachable!() };
+    within(&cluster, 60, async {
+        let policy = SetPolicy { home: Home::Node(one.me()), ..SetPolicy::volatile(4096) };
+        let set = one.create_set("large", policy, OWNER).await.unwrap();
+        let key = |object| ObjectKey::new(set, object);
+        for object in 0..OBJECTS {
+            one.grab(key(object)).await.unwrap().fill(object as u8 + 1);
+        }
+        let there =
+            [two, three].map(|node| (0..OBJECTS).filter(|&at| node.dump(key(at)).word.is_some()).count());
+        assert!(there.iter().all(|&count| count > 300), "{there:?}");
+        for node in &cluster.nodes {
+            for object in 0..OBJECTS {
+                assert_eq!(node.get(key(object)).await.unwrap()[17], object as u8 + 1, "{object}");
+            }
         }
     });
 }

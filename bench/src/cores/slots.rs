@@ -87,6 +87,10 @@ impl Store for Slots {
         Some(slot)
     }
 
+    fn room(&self, _: u32) -> u32 {
+        0
+    }
+
     fn retain(&mut self, slot: SlotId) {
         if let Some(key) = self.keys[slot.0 as usize] {
             self.index.remove(&key);

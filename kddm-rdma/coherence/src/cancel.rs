@@ -65,6 +65,10 @@ impl Core {
         rid: Rid,
         cx: &mut Context<'_, S>,
     ) {
+        if !self.views.may_grant() && !self.planted(Mutant::CancelBeforeOpen) {
+            // What that node has reported must stay as it is until we have decided about it; a request keeps it in its place.
+            return;
+        }
         let any = self.planted(Mutant::CancelTakesAny);
         let mut stood = self.planted(Mutant::CancelTakesStarted);
         self.directory.retain_in_line(key, |pending| {

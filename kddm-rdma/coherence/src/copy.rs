@@ -65,6 +65,8 @@ pub(crate) enum Purpose {
     Nobody,
     /// The home, to write the bytes to the device.
     Sync,
+    /// This node, to take an object that its home has no memory for.
+    Inject(NodeId),
     /// The home, to take over the naming from an owner short of memory.
     Take(NodeId),
 }
@@ -378,6 +380,11 @@ impl Core {
         };
         let landing = landing.or_else(|| cx.store.allocate(key, policy.object_size, waiter.reserve));
         let Some(landing) = landing else {
+            if let (Purpose::Inject(_), Some(copy)) = (waiter.purpose, self.copies.get_mut(&key)) {
+                take_first(copy);
+                self.give_up(key, waiter.purpose, OpError::NoMemory, cx);
+                return true;
+            }
             self.starve(key, cx);
             return false;
         };
@@ -461,6 +468,7 @@ impl Core {
             Purpose::Prefetch(_) => cx.complete(purpose, Ok(None)),
             Purpose::Sync => self.sync_failed(key, error, cx),
             Purpose::Take(from) => self.keep_naming(from, key, cx),
+            Purpose::Inject(from) => self.send(from, key, Body::Room { slots: 0 }, cx),
             Purpose::Nobody => {}
         }
     }
@@ -499,7 +507,7 @@ fn serve_first<S: Store>(
 ) -> Served {
     let waiter = copy.waiters[0];
     let Some(slot) = copy.slot else { return Served::Weak };
-    if let Purpose::Prefetch(_) | Purpose::Take(_) = waiter.purpose {
+    if let Purpose::Prefetch(_) | Purpose::Take(_) | Purpose::Inject(_) = waiter.purpose {
         if copy.mode(cx.store) < mode_of(waiter.hold) {
             return Served::Weak;
         }

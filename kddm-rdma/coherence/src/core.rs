@@ -6,6 +6,7 @@ use crate::copy::{LocalCopy, Order, Purpose, Since};
 use crate::destroy::Ends;
 use crate::directory::Directory;
 use crate::entry::Holder;
+use crate::inject::Rooms;
 use crate::mutant::Mutant;
 use crate::rebuild::{Doubt, Reported};
 use crate::speculation::Speculation;
@@ -85,6 +86,7 @@ pub struct Core {
     pub(crate) met: BTreeMap<NodeId, Incarnation>,
     pub(crate) speculation: Speculation,
     pub(crate) ends: Ends,
+    pub(crate) rooms: Rooms,
     /// Messages to this node itself, handled before the step ends.
     loopback: VecDeque<Message>,
     /// Empty between steps; there to be used again.
@@ -175,6 +177,7 @@ impl Core {
             keepers: BTreeMap::new(),
             met: BTreeMap::new(),
             ends: Ends::default(),
+            rooms: Rooms::default(),
             loopback: VecDeque::new(),
             others: Vec::new(),
             freed: false,
@@ -344,6 +347,7 @@ impl Core {
             Body::Refused { seq } => self.home_refused(from, key, seq, cx),
             Body::Cancel { rid } => self.home_cancel(from, key, rid, cx),
             Body::Evict => self.home_evict(from, key, cx),
+            Body::Room { slots } => self.told_room(from, key, slots, cx),
             Body::Drained { seq } => self.home_drained(from, key, seq, cx),
             Body::Kept { seq, to, life } => self.home_kept(from, key, seq, (to, life), cx),
             Body::Retrying { rid, seq } => self.home_retrying(from, key, rid, seq, cx),
@@ -372,6 +376,9 @@ impl Core {
             Body::Finished { rid } if self.has_heard(from, rid, cx) => {}
             Body::Finished { rid } => self.finished(rid, Ok(None), cx),
             Body::Retry { rid, seq } => self.retry(key, rid, seq, cx),
+            // at any member
+            Body::AskRoom => self.tell_room(from, key, cx),
+            Body::Inject => self.injected(from, key, cx),
             // at a holder
             Body::Invalidate { seq, requester, life, after, keep } => {
                 let to = (requester, life);

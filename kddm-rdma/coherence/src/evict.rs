@@ -53,7 +53,7 @@ impl Core {
     }
 
     /// Drops an idle copy that nobody else will READ.
-    fn drop_copy<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) -> bool {
+    pub(crate) fn drop_copy<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) -> bool {
         let Some(copy) = self.copies.get_mut(&key) else { return false };
         let Some(slot) = copy.slot else { return false };
         let gone = copy.is_idle(cx.store) && take_mode(key, slot, cx);
@@ -80,6 +80,10 @@ impl Core {
             Some(Entry { state: State::Exclusive { owner, .. }, .. }) if owner == me => Some(Holders::new()),
             _ => None,
         };
+        let flushed = self.copies.get(&key).is_some_and(|copy| copy.flush.is_some());
+        if let (false, true, false, Some(others)) = (durable, idle, flushed, &others) {
+            return self.inject(key, others, cx);
+        }
         let Some(others) = others.filter(|_| durable && idle) else {
             self.end_evicting(key, cx);
             return;

@@ -17,6 +17,7 @@ mod error;
 mod evict;
 mod grant;
 mod home;
+mod inject;
 mod kind;
 mod loss;
 mod message;

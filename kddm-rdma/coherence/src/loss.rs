@@ -49,6 +49,7 @@ impl Core {
             self.finished(rid, Err(OpError::PeerLost(lost)), cx);
         }
         self.need_not_hear(lost, cx);
+        self.rooms.forget(lost);
         for key in known {
             match self.home_of(key, cx.store) {
                 Some((home, _)) if home == lost => self.abandon_request(key, OpError::PeerLost(lost), cx),
@@ -136,6 +137,10 @@ impl Core {
             );
             underway.syncing.retain(|(by, _)| *by != lost);
         });
+        if !self.is_durable(key, cx.store) {
+            // It may have been the one that was to take the object.
+            self.end_evicting(key, cx);
+        }
         if self.directory.is_busy(key) {
             self.work_without(lost, key, cx);
         } else {

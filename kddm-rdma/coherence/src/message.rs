@@ -345,6 +345,15 @@ pub enum Body {
     },
     /// home → member: the directory is rebuilt, and grants.
     Opened,
+    /// home → member: how many objects like this one could you take?
+    AskRoom,
+    /// member → home: so many. Also says that it does not take the object of an INJECT.
+    Room {
+        /// That it can spare.
+        slots: u32,
+    },
+    /// home → member: take this object, there is no memory for it here.
+    Inject,
     /// member → member: the set of this object has ended. Answered by FINISHED unless the number is 0.
     Destroy {
         /// The number of whoever ends it.

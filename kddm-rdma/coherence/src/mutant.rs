@@ -89,6 +89,10 @@ pub enum Mutant {
     NewcomersNotTold,
     /// A home of a new view keeps what it has of sets that have ended.
     NoSweepOnOpen,
+    /// A home gives requests back before it has decided about the copies that it was reported.
+    CancelBeforeOpen,
+    /// A home drops what it asks another node to take.
+    InjectedIsFree,
     /// A slot into which an abandoned READ goes is free at once.
     AbandonedLandingIsFree,
     /// A member does not report before all holds of what a home lost are over.
@@ -140,6 +144,8 @@ impl Mutant {
         Mutant::DestroyKeepsWaiters,
         Mutant::NewcomersNotTold,
         Mutant::NoSweepOnOpen,
+        Mutant::CancelBeforeOpen,
+        Mutant::InjectedIsFree,
         Mutant::AbandonedLandingIsFree,
         Mutant::ReportAfterForgotten,
     ];

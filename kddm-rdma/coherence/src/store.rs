@@ -12,6 +12,9 @@ pub trait Store {
     /// are taken; ordinary callers (`reserve` false) leave the last few to those who free memory.
     fn allocate(&mut self, key: ObjectKey, size: u32, reserve: bool) -> Option<SlotId>;
 
+    /// How many slots for objects of that size this node can spare for objects that others have no memory for.
+    fn room(&self, size: u32) -> u32;
+
     /// Takes the slot out of the index; its bytes stay readable by peers until it is released.
     fn retain(&mut self, slot: SlotId);
 

@@ -225,6 +225,7 @@ impl Core {
         self.view = view.id;
         self.up = lives.iter().map(|(node, life)| (*node, *life)).filter(|(node, _)| *node != me).collect();
         self.speculation.forget_all(None);
+        self.rooms.forget_all();
         self.views.opened = NodeSet::EMPTY;
         self.views.settled = false;
         // From here on nothing is asked or granted.
@@ -341,8 +342,8 @@ impl Core {
         } else {
             copy.parked = None;
         }
-        let turn = copy.waiters.iter().take(copy.turn).filter(|waiter| !is_take(waiter.purpose)).count();
-        copy.waiters.retain(|waiter| !is_take(waiter.purpose));
+        let turn = copy.waiters.iter().take(copy.turn).filter(|waiter| !is_of_view(waiter.purpose)).count();
+        copy.waiters.retain(|waiter| !is_of_view(waiter.purpose));
         copy.turn = turn;
         self.cut_short(key, cx);
         self.pump(key, cx);
@@ -539,6 +540,7 @@ impl Core {
     }
 }
 
-fn is_take(purpose: Purpose) -> bool {
-    matches!(purpose, Purpose::Take(_))
+/// Whether it is for a node that asks anew in the next view.
+fn is_of_view(purpose: Purpose) -> bool {
+    matches!(purpose, Purpose::Take(_) | Purpose::Inject(_))
 }

@@ -40,6 +40,9 @@
 //! 27    OPENED      home → member
 //! 28    CANCEL      requester → home          0..4 rid
 //! 29    DESTROY     member → member           0..4 rid or 0
+//! 30    ASK_ROOM    home → member
+//! 31    ROOM        member → home             0..4 slots
+//! 32    INJECT      home → member
 //!
 //! location (12): 0 node | 1..4 zero | 4..8 slot | 8..12 generation; twelve zeros where there is none
 //! acks, homes, gone (32): a bit a node, lowest first; bits 0 and 255 are zero
@@ -100,6 +103,9 @@ pub enum Kind {
     Opened = 27,
     Cancel = 28,
     Destroy = 29,
+    AskRoom = 30,
+    Room = 31,
+    Inject = 32,
 }
 
 #[cfg(test)]

@@ -27,6 +27,18 @@ pub struct Usage {
     pub trouble: Option<MemoryError>,
 }
 
+impl Usage {
+    /// How many objects of `size` bytes would find a slot now: free ones, but for the reserve, and those of slabs that are not cut yet.
+    pub fn room(&self, size: u32) -> u32 {
+        let Some(class) = kddm_object::limits::size_class(size).map(|class| &self.classes[class]) else {
+            return 0;
+        };
+        let cut: usize = self.classes.iter().map(|class| class.slabs).sum();
+        let uncut = self.slabs_limit.saturating_sub(cut) * (self.slab_bytes / class.slot_size as usize);
+        u32::try_from(class.free.saturating_sub(class.reserve) + uncut).unwrap_or(u32::MAX)
+    }
+}
+
 /// What of a size class is in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClassUsage {

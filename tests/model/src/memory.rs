@@ -119,6 +119,10 @@ impl Store for Memory {
         Some(SlotId(place as u32))
     }
 
+    fn room(&self, _: u32) -> u32 {
+        (self.slots.len() - self.taken()).saturating_sub(self.reserved) as u32 / 2
+    }
+
     fn retain(&mut self, slot: SlotId) {
         self.slot_mut(slot).indexed = false;
     }

@@ -277,6 +277,11 @@ impl Mistake {
                 losses(&[], &[(0, false)], options);
                 (options.views, options.outsiders, options.leaves, options.operations) = (true, 0, 0, 12);
             }
+            // Who loses interest in what a view has cut short.
+            Mistake::Core(Mutant::CancelBeforeOpen) => {
+                losses(&[Want::Hold(Hold::Shared)], &[(0, false)], options);
+                (options.views, options.outsiders, options.leaves, options.cancels) = (true, 0, 0, true);
+            }
             // A home that returns while a range has its object and waits for another.
             Mistake::Core(Mutant::ReportAfterForgotten) => {
                 let ranges = [Want::Range(Hold::Shared), Want::Range(Hold::Exclusive)];

@@ -108,6 +108,15 @@ fn decode_body(bytes: Bytes<'_>) -> Result<Body, WireError> {
             Body::Retrying { rid, seq }
         }
         Kind::Finished => Body::Finished { rid: Rid(bytes.exactly::<U32>()?.get()) },
+        Kind::AskRoom => {
+            bytes.exactly::<[u8; 0]>()?;
+            Body::AskRoom
+        }
+        Kind::Room => Body::Room { slots: bytes.exactly::<U32>()?.get() },
+        Kind::Inject => {
+            bytes.exactly::<[u8; 0]>()?;
+            Body::Inject
+        }
         Kind::Destroy => Body::Destroy { rid: Rid(bytes.exactly::<U32>()?.get()) },
         Kind::Cancel => Body::Cancel { rid: Rid(bytes.exactly::<U32>()?.get()) },
         Kind::Refused => Body::Refused { seq: seq(bytes)? },
@@ -170,6 +179,9 @@ impl Kind {
             27 => Kind::Opened,
             28 => Kind::Cancel,
             29 => Kind::Destroy,
+            30 => Kind::AskRoom,
+            31 => Kind::Room,
+            32 => Kind::Inject,
             _ => return Err(WireError::Kind(number)),
         })
     }

@@ -62,6 +62,9 @@ fn kind(body: &Body) -> Kind {
         Body::Opened => Kind::Opened,
         Body::Cancel { .. } => Kind::Cancel,
         Body::Destroy { .. } => Kind::Destroy,
+        Body::AskRoom => Kind::AskRoom,
+        Body::Room { .. } => Kind::Room,
+        Body::Inject => Kind::Inject,
     }
 }
 
@@ -181,7 +184,8 @@ fn encode_body(body: &Body, out: &mut Vec<u8>) {
             &body::Reported { established: u8::from(*established), zero: [0; 3], settled: settled.0.into() },
         ),
         Body::Rebuilt { keep } => out.push(*keep as u8),
-        Body::Evict | Body::Opened => {}
+        Body::Room { slots } => put(out, &U32::new(*slots)),
+        Body::Evict | Body::Opened | Body::AskRoom | Body::Inject => {}
     }
 }
 

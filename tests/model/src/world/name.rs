@@ -64,6 +64,9 @@ pub(super) fn name(input: &Input) -> &'static str {
             Body::Opened => "OPENED",
             Body::Cancel { .. } => "CANCEL",
             Body::Destroy { .. } => "DESTROY",
+            Body::AskRoom => "ASK_ROOM",
+            Body::Room { .. } => "ROOM",
+            Body::Inject => "INJECT",
         },
     }
 }
