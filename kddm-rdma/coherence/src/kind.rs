@@ -65,6 +65,9 @@ kinds! {
     Opened "OPENED",
     Destroy "DESTROY",
     Cancel "CANCEL",
+    AskRoom "ASK_ROOM",
+    Room "ROOM",
+    Inject "INJECT",
 }
 
 #[cfg(test)]

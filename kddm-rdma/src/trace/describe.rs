@@ -67,8 +67,14 @@ pub(super) fn describe(body: &Body) -> (Option<u32>, Option<u32>, String) {
             detail = format!("{mode:?}{}", if *named { ", owner" } else { "" }).to_lowercase();
         }
         Body::Knew { what, .. } => detail = format!("{what:?}").to_lowercase(),
+        Body::Room { slots } => detail = format!("for {slots} more"),
         Body::Rebuilt { keep } => detail = format!("{keep:?}").to_lowercase(),
-        Body::Evict | Body::Doubt { .. } | Body::Reported { .. } | Body::Opened => {}
+        Body::AskRoom
+        | Body::Inject
+        | Body::Evict
+        | Body::Doubt { .. }
+        | Body::Reported { .. }
+        | Body::Opened => {}
     }
     (of_seq.map(|seq| seq.0), of_rid.map(|rid| rid.0), detail)
 }

@@ -20,7 +20,8 @@ fn header() -> String {
 fn declared() -> BTreeSet<String> {
     let header = header();
     // Without comments, which name functions, too.
-    let code: String = header.split("/*").map(|part| part.split_once("*/").map_or("", |(_, code)| code)).collect();
+    let code: String =
+        header.split("/*").map(|part| part.split_once("*/").map_or("", |(_, code)| code)).collect();
     let declarations = code.split(';').filter(|text| !text.contains("typedef"));
     let names = declarations.filter_map(|text| {
         let (before, _) = text.split_once('(')?;
@@ -56,7 +57,8 @@ fn structures_are_the_same_on_both_sides() {
         ("kddm_set_info", kddm::SetInfo::LAYOUT),
         ("kddm_entry", kddm::Entry::LAYOUT),
     ];
-    let mut program = String::from("#include <kddm.h>\n#define SAME(a, b) typedef char same[(a) == (b) ? 1 : -1]\n");
+    let mut program =
+        String::from("#include <kddm.h>\n#define SAME(a, b) typedef char same[(a) == (b) ? 1 : -1]\n");
     let mut fields = 0;
     program += "void check(void);\nvoid check(void)\n{\n";
     for (structure, layout) in structures {
@@ -72,11 +74,18 @@ fn structures_are_the_same_on_both_sides() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("layout.c");
     fs::write(&file, &program).unwrap();
-    said(Command::new("cc").args(["-std=c99", "-fsyntax-only", "-I"]).arg(format!("{HERE}/include")).arg(&file));
+    said(
+        Command::new("cc")
+            .args(["-std=c99", "-fsyntax-only", "-I"])
+            .arg(format!("{HERE}/include"))
+            .arg(&file),
+    );
     // Fields that only the header has would be missed: as many lines as the header's structures have fields.
     let text = header();
-    let bodies = text.split("typedef struct ").skip(1).filter_map(|rest| rest.split_once('{')?.1.split_once('}'));
-    let in_header: usize = bodies.map(|(body, _)| body.lines().filter(|line| line.contains(';')).count()).sum();
+    let bodies =
+        text.split("typedef struct ").skip(1).filter_map(|rest| rest.split_once('{')?.1.split_once('}'));
+    let in_header: usize =
+        bodies.map(|(body, _)| body.lines().filter(|line| line.contains(';')).count()).sum();
     assert_eq!(in_header + structures.len(), fields);
 }
 
@@ -87,11 +96,21 @@ fn the_header_is_clean_in_every_language_that_includes_it() {
         [("cc", ["c99", "c11", "gnu17"], "c"), ("c++", ["c++11", "c++17", "c++20"], "cc")]
     {
         let file = folder.path().join(format!("twice.{ending}"));
-        fs::write(&file, "#include <kddm.h>\n#include <kddm.h>\nint main() { return kddm_last_error() == NULL; }\n")
-            .unwrap();
+        fs::write(
+            &file,
+            "#include <kddm.h>\n#include <kddm.h>\nint main() { return kddm_last_error() == NULL; }\n",
+        )
+        .unwrap();
         for standard in standards {
             let mut command = Command::new(compiler);
-            command.args([&format!("-std={standard}"), "-Wall", "-Wextra", "-pedantic", "-Werror", "-Wconversion"]);
+            command.args([
+                &format!("-std={standard}"),
+                "-Wall",
+                "-Wextra",
+                "-pedantic",
+                "-Werror",
+                "-Wconversion",
+            ]);
             command.args(["-fsyntax-only", "-I"]).arg(format!("{HERE}/include")).arg(&file);
             said(&mut command);
         }

@@ -116,7 +116,8 @@ fn sets_are_their_owners_and_holds_end_with_their_programs() {
     assert_eq!(after, "2");
 
     // A child has no part in it, and keeps nothing.
-    let children = Waiting::start(&installed, &installed.program("children"), &[&cluster.ring(1)], "detached");
+    let children =
+        Waiting::start(&installed, &installed.program("children"), &[&cluster.ring(1)], "detached");
     let programs = || {
         let kddm = kddm_bench::programs::built("kddm").unwrap();
         let status = cluster.shell(r#""$K" status --json --dir "$T/..""#).env("K", &kddm).succeeds();

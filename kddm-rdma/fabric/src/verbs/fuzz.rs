@@ -1,7 +1,7 @@
 //! Doors for fuzz targets: the words of a link, and what is believed of a peer's slabs.
 
 use super::{
-    exchange::{Connect, Place, Word},
+    exchange::{Connect, Word},
     slabs::{Found, PeerSlabs},
 };
 use crate::tcp::{decode_word, encode_word};
@@ -24,8 +24,8 @@ pub fn words() -> Vec<Vec<u8>> {
     };
     let connect = Connect {
         epoch: 1,
-        messages: Place::from(address(17)),
-        reads: Place::from(address(18)),
+        messages: address(17),
+        reads: address(18),
         credits: 64,
         taken: u32::MAX,
         slab_bytes: 4 << 20,

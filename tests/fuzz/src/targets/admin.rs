@@ -90,6 +90,7 @@ fn replies() -> [Reply; 6] {
             Peer { id: 2, address, up: true, incarnation: up, reason: None },
             Peer { id: 3, address, up: false, incarnation: None, reason: down },
         ],
+        metrics: Some((address, 9100).into()),
         programs: vec![Program { name: "counter".to_owned(), pid: 4712, uid: 1000, holds: 3 }],
         counters: [("hits".to_owned(), u64::MAX)].into(),
     };

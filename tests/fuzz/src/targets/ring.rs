@@ -25,10 +25,11 @@ pub(super) const TARGET: Target = Target {
 const ENTRIES: u32 = 8;
 const WINDOW: u32 = 8192;
 /// Where a program's words and submissions lie (`kddm_ring`'s layout.rs).
-const PUBLISHED: usize = 64;
 const SEEN: usize = 320;
 const SUBMISSIONS: usize = 4096;
 const BYTES: usize = size_of::<Submission>();
+/// Where a submission has its number in the queue, from 1.
+const NUMBER: usize = BYTES - size_of::<u32>();
 
 fn check(input: &[u8]) {
     hello(input);
@@ -54,7 +55,10 @@ fn hello(input: &[u8]) {
 
 /// One form of each request: what is accepted is what a program would submit.
 fn submission(bytes: &[u8]) {
-    let submission = Submission::read_from_bytes(&padded::<BYTES>(bytes)).expect("so many bytes");
+    let mut bytes = padded::<BYTES>(bytes);
+    // The queue takes the number away.
+    bytes[NUMBER..].fill(0);
+    let submission = Submission::read_from_bytes(&bytes).expect("so many bytes");
     if let Ok(request) = bounded(0, || submission.request()) {
         let again = Submission::new(submission.tag(), request, submission.is_quiet());
         assert_eq!(again, submission, "another form of {request:?}");
@@ -69,15 +73,17 @@ fn hostile(mut input: Input<'_>) {
     let layout = Layout::new(ENTRIES, WINDOW).expect("a small ring");
     let (mut server, descriptor) = ServerEnd::new(layout).expect("memory that can be shared");
     let program = SharedBytes::map(&descriptor, layout.memory_bytes()).expect("our own memory");
-    let mut published = 0_u64;
+    let mut number = 0_u64;
     while let Some(what) = input.byte() {
         match what {
-            b'p' => published = u64::from_le_bytes(input.array()),
+            b'p' => number = u64::from_le_bytes(input.array()),
             b's' => program.write(SEEN, &input.array::<8>()),
             b'n' => {
-                let place = SUBMISSIONS + (published % u64::from(ENTRIES)) as usize * BYTES;
-                program.write(place, &padded::<BYTES>(input.piece().unwrap_or_default()));
-                published = published.wrapping_add(1);
+                let place = SUBMISSIONS + (number % u64::from(ENTRIES)) as usize * BYTES;
+                number = number.wrapping_add(1);
+                let mut submission = padded::<BYTES>(input.piece().unwrap_or_default());
+                submission[NUMBER..].copy_from_slice(&(number as u32).to_le_bytes());
+                program.write(place, &submission);
             }
             _ => {
                 let at = usize::from(u16::from_le_bytes(input.array())) % layout.memory_bytes();
@@ -85,7 +91,6 @@ fn hostile(mut input: Input<'_>) {
                 program.write(at, &bytes[..bytes.len().min(layout.memory_bytes() - at)]);
             }
         }
-        program.write(PUBLISHED, &published.to_ne_bytes());
         if bounded(0, || turn(&mut server)).is_err() {
             return; // the attachment ends
         }
@@ -95,12 +100,12 @@ fn hostile(mut input: Input<'_>) {
 /// The server's turn: it answers everything at once, and touches the window where it is told to. No more than a ring's worth is taken.
 fn turn(server: &mut ServerEnd) -> Result<(), Corrupt> {
     let mut taken = 0;
-    while let Some(submission) = server.submissions.take()? {
+    while let Some(submission) = server.submissions.take() {
         taken += 1;
         assert!(taken <= ENTRIES, "more was taken than a ring holds");
-        let unseen = server.completions.unseen()?;
-        assert!(unseen <= u64::from(ENTRIES), "{unseen} completions are unseen, of a ring of {ENTRIES}");
-        Corrupt::unless_room(unseen + 1, ENTRIES.into())?;
+        let room = server.completions.room(1)?;
+        assert!(room <= u64::from(ENTRIES), "room for {room} completions, in a ring of {ENTRIES}");
+        Corrupt::unless_room(1, room)?;
         let outcome =
             submission.request().map_err(|_| Refusal::Malformed).and_then(|request| touch(server, request));
         server.completions.tell(&Completion::new(submission.tag(), outcome))?;

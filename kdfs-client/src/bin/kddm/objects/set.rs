@@ -182,8 +182,8 @@ impl Row {
         let home = match set.home {
             Some(Home::Node(node)) => format!("node:{node}"),
             Some(Home::ObjectBits) => "object".into(),
-            Some(Home::Hash | Home::SubjectBits) => "hash".into(),
-            None => "unknown to this version".into(),
+            Some(Home::Hash) => "hash".into(),
+            Some(Home::SubjectBits | Home::Custom(_)) | None => "as the server says".into(),
         };
         let SetSummary { name, id, object_size: size, uid, gid, mode, .. } = set;
         Row { name, id: id.0, size, home, uid, gid, mode: format!("{mode:04o}") }
