@@ -288,6 +288,13 @@ fn two_objects_in_two_slots() {
     explore(Options { slots: 2, wants: vec![GRAB, Want::Flush], ..two_objects() }, 10_643);
 }
 
+/// More objects of one home than it has slots, and no device: another node has room for one.
+#[test]
+fn three_objects_of_a_home_with_two_slots() {
+    let objects = vec![(1, false); 3];
+    explore(Options { slots: 2, objects, wants: vec![GRAB], ..Options::default() }, 28_027);
+}
+
 #[test]
 fn a_device_that_fails() {
     let wants = vec![GRAB, Want::Sync, Want::Remove];
