@@ -256,23 +256,29 @@ fn crossed_ranges_do_not_wait_for_each_other() {
 
 #[test]
 fn a_home_without_room_gives_objects_without_a_device_to_who_has_room() {
-    const OBJECTS: u32 = 2500;
-    // Three nodes with some 1000 pages each; the home of all is one that has no device for them.
     let cluster = Setup { arena: 4 << 20, ..Setup::nodes(3) }.start();
     let [one, two, three] = &cluster.nodes[..] else { unreachable!() };
     within(&cluster, 60, async {
         let policy = SetPolicy { home: Home::Node(one.me()), ..SetPolicy::volatile(4096) };
         let set = one.create_set("large", policy, OWNER).await.unwrap();
         let key = |object| ObjectKey::new(set, object);
-        for object in 0..OBJECTS {
-            one.grab(key(object)).await.unwrap().fill(object as u8 + 1);
+        let fits = one.status().memory.room(4096);
+        assert!(fits > 200, "{fits}");
+        let value = |object: u32| (object % 251) as u8 + 1;
+        for object in 0..2 * fits {
+            one.grab(key(object)).await.unwrap().fill(value(object));
         }
-        let there =
-            [two, three].map(|node| (0..OBJECTS).filter(|&at| node.dump(key(at)).word.is_some()).count());
-        assert!(there.iter().all(|&count| count > 300), "{there:?}");
+        let has = |node: &Node| (0..2 * fits).filter(|&object| node.dump(key(object)).word.is_some()).count();
+        let there = [two, three].map(has);
+        assert!(there.iter().all(|&count| count > fits as usize / 4), "{there:?} of {}", 2 * fits);
         for node in &cluster.nodes {
-            for object in 0..OBJECTS {
-                assert_eq!(node.get(key(object)).await.unwrap()[17], object as u8 + 1, "{object}");
+            for object in 0..2 * fits {
+                assert_eq!(
+                    node.get(key(object)).await.unwrap()[17],
+                    value(object),
+                    "{object} at {}",
+                    node.me()
+                );
             }
         }
     });

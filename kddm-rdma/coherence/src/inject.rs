@@ -9,7 +9,7 @@ use crate::core::{Context, Core};
 use crate::entry::Holder;
 use crate::mutant::Mutant;
 use crate::{Body, Store};
-use kddm_object::{Durability, FirstTouch, Hold, Mode, NodeId, NodeSet, ObjectKey};
+use kddm_object::{FirstTouch, Hold, Mode, NodeId, NodeSet, ObjectKey};
 use std::collections::BTreeMap;
 
 /// How much room other nodes have, as they said last.
@@ -75,8 +75,14 @@ impl Core {
 
     /// ASK_ROOM.
     pub(crate) fn tell_room<S: Store>(&mut self, from: NodeId, key: ObjectKey, cx: &mut Context<'_, S>) {
-        let slots = cx.store.policy(key.set).map_or(0, |policy| cx.store.room(policy.object_size));
+        let slots = self.room(key, cx.store);
         self.send(from, key, Body::Room { slots }, cx);
+    }
+
+    /// Who leaves takes nothing any more.
+    fn room<S: Store>(&self, key: ObjectKey, store: &S) -> u32 {
+        let policy = store.policy(key.set).filter(|_| !self.is_leaving());
+        policy.map_or(0, |policy| store.room(policy.object_size))
     }
 
     /// ROOM: the answer to ASK_ROOM; or to INJECT, which has come to nothing.
@@ -96,13 +102,12 @@ impl Core {
 
     /// INJECT: takes the object from its home, if there is room and nothing else is under way here.
     pub(crate) fn injected<S: Store>(&mut self, from: NodeId, key: ObjectKey, cx: &mut Context<'_, S>) {
-        let policy = cx.store.policy(key.set).filter(|policy| policy.durability == Durability::Volatile);
-        let room = policy.map_or(0, |policy| cx.store.room(policy.object_size));
+        let slots = self.room(key, cx.store);
         let copy = self.copies.get(&key);
         let has = copy.is_some_and(|copy| copy.mode(cx.store) != Mode::None);
         let busy = copy.is_some_and(|copy| !copy.is_quiet());
-        if busy || policy.is_none() || room == 0 && !has {
-            return self.send(from, key, Body::Room { slots: room }, cx);
+        if busy || self.is_leaving() || slots == 0 && !has {
+            return self.send(from, key, Body::Room { slots }, cx);
         }
         let (hold, first_touch) = (Hold::Exclusive, FirstTouch::Refuse);
         let waiter =

@@ -235,8 +235,8 @@ fn unknown_kinds_and_impossible_nodes_are_named() {
         body: kind,
     };
     let mut bytes = encoded(&head(Body::Evict));
-    bytes[0] = 28;
-    assert_eq!(decode(&bytes), Err(WireError::Kind(28)));
+    bytes[0] = 255;
+    assert_eq!(decode(&bytes), Err(WireError::Kind(255)));
     let invalidate = Body::Invalidate {
         seq: Seq(1),
         requester: NodeId::new(1).unwrap(),
