@@ -144,7 +144,7 @@ fn whoever_the_house_lets_in_and_nobody_else() {
         ("kddm-rdma/verbs", &["kddm-object", "kddm-memory"]),
         ("kddm-rdma/fabric", &["kddm-object", "kddm-coherence", "kddm-memory", "kddm-cluster", "kddm-verbs"]),
         ("kdfs-server/fs", &["kddm-object", "kddm-rdma", "kdfs-format"]),
-        ("kdfs-client", &["kddm-object", "kddm-memory", "kddm-cluster", "kdfs-format"]),
+        ("kdfs-client", &["kddm-object", "kddm-memory", "kddm-ring", "kddm-cluster", "kdfs-format"]),
         ("mkfs", &["kdfs-format", "kddm-cluster", "kddm-object"]),
     ];
     for (folder, allowed) in rules {
