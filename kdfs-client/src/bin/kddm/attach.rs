@@ -1,6 +1,6 @@
 //! Which node a command attaches to.
 
-use crate::select::{Cluster, Selection};
+use crate::select::{Cluster, Selection, WHICH};
 use anyhow::{Result, ensure};
 use clap::Args;
 use kddm_cluster::paths;
@@ -13,15 +13,14 @@ use std::{
 
 /// Options that choose the node whose server is attached to.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Which node")]
 pub struct Node {
     #[command(flatten)]
     cluster: Selection,
     /// The node; not given: the lowest that runs on this host.
-    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u8).range(1..=254))]
+    #[arg(long, help_heading = WHICH, value_name = "ID", value_parser = clap::value_parser!(u8).range(1..=254))]
     node: Option<u8>,
     /// The ring's socket itself: /run/kdfs/1.ring, or DIR/run/1.ring of a playground.
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["dir", "config", "node"])]
+    #[arg(long, help_heading = WHICH, value_name = "PATH", conflicts_with_all = ["dir", "config", "node"])]
     socket: Option<PathBuf>,
 }
 

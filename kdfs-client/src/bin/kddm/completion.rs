@@ -70,9 +70,8 @@ complete -F _kddm_with_sets -o bashdefault -o default kddm
 /// The generated script says of a set's name only that it is some word.
 fn with_sets_in_zsh(script: &str) -> String {
     let lines = script.lines().map(|line| {
-        let is_set = line.starts_with("':set -- ")
-            || line.starts_with("'*::set -- ")
-            || line.starts_with("'*:set -- ");
+        let is_set =
+            ["':set -- The set'", "'*::set -- The sets'"].iter().any(|begin| line.starts_with(begin));
         if is_set { line.replace(":_default'", ":_kddm_sets'") } else { line.to_owned() }
     });
     let mut lines: Vec<String> = lines.collect();

@@ -60,16 +60,12 @@ enum Command {
     /// A cluster on this host, to try things.
     #[command(subcommand)]
     Playground(playground::Command),
-    /// What of this machine stands in the way of a node, and what to do about it.
     Doctor(doctor::Arguments),
-    /// How the nodes are.
     Status(status::Arguments),
     /// The cluster's key.
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Where an entry of a mounted name space lives: its inode, node and native directory.
     Where(locate::Arguments),
-    /// The state of an object on every node.
     Dump(dump::Arguments),
     /// Who is busy with what: sets, hit ratio, latencies, the hottest and the most contended objects.
     Top(top::Arguments),
@@ -80,34 +76,23 @@ enum Command {
     /// Unmount, sync and end the servers of this host.
     Stop(Which),
     /// Sets of objects: make, list, look at, end.
+    ///
+    /// A set has a name, the size of its objects, and, as a file has them, an owner and permission bits: who reads may get, who writes may
+    /// grab and remove; its owner and root may end it. Its objects are there, as zeros, as soon as somebody touches them.
     #[command(subcommand)]
     Set(objects::set::Command),
-    /// Print an object.
     Get(objects::get::Arguments),
-    /// Write the standard input into an object.
     Put(objects::put::Arguments),
-    /// Run a command under the exclusive hold of an object.
     Grab(objects::grab::Arguments),
-    /// Print an object now, and again whenever it has changed.
     Watch(objects::watch::Arguments),
-    /// Quick figures of this node's ring, and between two nodes of this host.
     Bench(objects::bench::Arguments),
-    /// Print files of kDFS, without a mount.
     Cat(files::cat::Arguments),
-    /// Copy files from, to and within kDFS, without a mount.
     Cp(files::cp::Arguments),
-    /// List directories of kDFS, without a mount.
     Ls(files::ls::Arguments),
-    /// Make directories of kDFS, without a mount.
     Mkdir(files::mkdir::Arguments),
-    /// Rename entries of kDFS, without a mount.
     Mv(files::mv::Arguments),
-    /// Remove entries of kDFS, without a mount.
     Rm(files::rm::Arguments),
-    /// Print a script for bash or zsh that completes kddm's commands.
     Completion(completion::Arguments),
-    #[command(name = objects::grab::UNDER, hide = true)]
-    RunUnderHold(objects::grab::UnderArguments),
 }
 
 #[derive(Subcommand, Debug)]
@@ -129,6 +114,9 @@ struct Which {
 }
 
 fn main() -> ExitCode {
+    if let Some(under) = objects::grab::Under::asked_for() {
+        return under.run();
+    }
     match run(Arguments::parse().command) {
         Ok(code) => code,
         Err(error) if outcome::is_unread(&error) => ExitCode::FAILURE,
@@ -145,7 +133,6 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Get(arguments) => objects::get::run(&arguments),
         Command::Put(arguments) => objects::put::run(&arguments),
         Command::Grab(arguments) => Ok(objects::grab::run(&arguments)),
-        Command::RunUnderHold(arguments) => Ok(objects::grab::run_under(&arguments)),
         Command::Watch(arguments) => objects::watch::run(&arguments),
         Command::Bench(arguments) => objects::bench::run(&arguments),
         Command::Cat(arguments) => files::cat::run(&arguments),

@@ -10,8 +10,8 @@ pub fn with_codes(examples: &str) -> String {
 }
 
 const CODES: &str = "\
-Exit codes: 0 done; 1 not done, with the reason; 2 wrong usage; 3 there is no such set, object or file; 4 this user may not;
-5 somebody holds it (--nonblock, --timeout).";
+Exit codes: 0 done; 1 not done, with the reason; 2 wrong usage; 3 there is no such set, object or file;
+4 this user may not; 5 somebody holds it (--nonblock, --timeout).";
 
 /// The exit code that says it best.
 pub fn code_of(error: &anyhow::Error) -> u8 {

@@ -6,14 +6,17 @@ use kddm_cluster::{Member, paths};
 use kdfs_client::Connection;
 use std::path::{Path, PathBuf};
 
+/// Where help lists the options that choose a cluster or node.
+pub const WHICH: &str = "Which cluster and node";
+
 /// Options that choose a cluster.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Selection {
     /// A playground's directory. Not given, nor --config: $KDDM_DIR, if that is set.
-    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    #[arg(long, help_heading = WHICH, value_name = "DIR", conflicts_with = "config")]
     pub dir: Option<PathBuf>,
     /// A cluster file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = WHICH, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
 

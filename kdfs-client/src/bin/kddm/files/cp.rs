@@ -33,7 +33,8 @@ Examples:
   kddm cp /etc/motd kdfs:/ --dir /tmp/try
   kddm cp -r /etc/ssl kdfs:/ssl --dir /tmp/try     in …
   kddm cp -r kdfs:/ssl /tmp/ssl --dir /tmp/try --node 2    … and back, through another node
-  kddm cp kdfs:/a kdfs:/b kdfs:/directory --dir /tmp/try";
+  kddm cp kdfs:/a kdfs:/b kdfs:/directory --dir /tmp/try
+  date | kddm cp /dev/stdin kdfs:/stamp --dir /tmp/try";
 
 /// Copies them.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {

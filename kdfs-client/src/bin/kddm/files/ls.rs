@@ -168,7 +168,7 @@ impl Entry {
         let facts = self.found.facts();
         let modified = facts.modified as f64 + f64::from(facts.modified_nanoseconds) / 1e9;
         json!({
-            "path": self.path.path(), "inode": facts.inode, "mode": mode(facts.mode), "links": facts.links,
+            "path": self.path.path().to_string_lossy(), "inode": facts.inode, "mode": mode(facts.mode), "links": facts.links,
             "uid": facts.uid, "gid": facts.gid, "size": facts.size, "modified": modified,
         })
     }

@@ -3,7 +3,7 @@
 mod edit;
 mod under;
 
-pub use under::{Arguments as UnderArguments, NAME as UNDER, run as run_under};
+pub use under::Under;
 
 use super::named::{Object, Patience};
 use crate::outcome::is_conflict;
@@ -42,15 +42,15 @@ pub struct Arguments {
 }
 
 const EXAMPLES: &str = "\
-Examples:
-  kddm set create locks --size 0 --dir /tmp/try    objects without bytes: locks
-  kddm grab locks 1 --dir /tmp/try -- ./nightly    one at a time in the whole cluster
-  kddm grab locks 1 --dir /tmp/try -n -E 0 -- ./nightly    … and whoever comes second has nothing to do
-  kddm grab locks 1 --dir /tmp/try -w 10 -- sh -c 'one; two'
-  kddm grab counters 0 --dir /tmp/try --edit -- awk '{ print $1 + 1 }'    nobody's increment gets lost
+Examples (with --dir /tmp/try, or KDDM_DIR=/tmp/try):
+  kddm set create locks --size 0                   objects without bytes: locks
+  kddm grab locks 1 -- ./nightly                   one at a time in the whole cluster
+  kddm grab locks 1 -n -E 0 -- ./nightly           … who comes second has nothing to do
+  kddm grab locks 1 -w 10 -- sh -c 'one; two'      … or has waited ten seconds
+  kddm grab n 0 --edit -- awk '{ print $1 + 1 }'   a counter that loses no increment
 
-Exit codes: CMD's own (128 + N if signal N killed it); 1, or that of -E: somebody else holds the object; 2 wrong usage;
-125 kddm failed, with the reason; 126 CMD cannot be run; 127 CMD is not found.";
+Exit codes: CMD's own (128 + N if signal N killed it); 1, or that of -E: somebody else holds the object;
+2 wrong usage; 125 kddm failed, with the reason; 126 CMD cannot be run; 127 CMD is not found.";
 
 /// kddm itself failed.
 const FAILED: u8 = 125;

@@ -14,10 +14,7 @@ use std::{
     process::ExitCode,
 };
 
-/// Sets of objects: make, list, look at, end.
-///
-/// A set has a name, the size of its objects, and, as a file has them, an owner and permission bits: who reads may get, who writes may
-/// grab and remove; its owner and root may end it. Its objects are there, as zeros, as soon as somebody touches them.
+/// What is done with sets.
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Make a set. It belongs to this user.
@@ -34,7 +31,7 @@ pub enum Command {
 const CREATE: &str = "\
 Examples:
   kddm set create notes --size 64 --dir /tmp/try   objects of 64 bytes, for this user alone
-  kddm set create locks --size 0 --mode 0666 --dir /tmp/try    locks, for everybody
+  kddm set create locks --size 0 --mode 0666 --dir /tmp/try    for everybody
   kddm set create pages --size \"1 MiB\" --home node:2 --dir /tmp/try";
 
 /// Make a set.
@@ -95,7 +92,8 @@ pub struct Destroy {
 #[derive(Serialize)]
 struct Row {
     name: String,
-    id: u64,
+    /// In hexadecimal: JSON's numbers are too small for it.
+    id: String,
     size: u32,
     home: String,
     uid: u32,
@@ -150,7 +148,7 @@ fn stat(arguments: &Stat) -> Result<()> {
         writeln!(out, "{}", serde_json::to_string(&row)?)?;
         return Ok(());
     }
-    writeln!(out, "set    {} (id {:#x})", row.name, row.id)?;
+    writeln!(out, "set    {} (id {})", row.name, row.id)?;
     let what = if row.size == 0 { "0 bytes each: locks".into() } else { format!("{} bytes each", row.size) };
     writeln!(out, "size   {what}")?;
     writeln!(out, "home   {}", row.home)?;
@@ -186,7 +184,7 @@ impl Row {
             Some(Home::SubjectBits | Home::Custom(_)) | None => "as the server says".into(),
         };
         let SetSummary { name, id, object_size: size, uid, gid, mode, .. } = set;
-        Row { name, id: id.0, size, home, uid, gid, mode: format!("{mode:04o}") }
+        Row { name, id: format!("{:#x}", id.0), size, home, uid, gid, mode: format!("{mode:04o}") }
     }
 
     fn owner(&self) -> String {

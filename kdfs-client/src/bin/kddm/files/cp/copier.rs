@@ -51,6 +51,8 @@ impl<'a> Copier<'a> {
             Kind::File(mode) => self.file(from, to, mode),
             Kind::Directory(mode) => self.directory(from, to, mode),
             Kind::Link(target) => to.make_link(self.session, &target),
+            // Whatever comes out of it, as cp(1).
+            Kind::Other if !self.recursive && !from.is_of_kdfs() => self.file(from, to, 0o666),
             Kind::Other => bail!("{from}: is no file, directory or symbolic link, and was left out"),
         }
     }

@@ -4,7 +4,6 @@
 //! can ask that for itself, and it is kept when the process goes on as another program.
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
 use kdfs_client::Session;
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -28,7 +27,7 @@ use std::{
 };
 
 /// The name of the hidden command.
-pub const NAME: &str = "run-under-hold";
+const NAME: &str = "run-under-hold";
 
 /// What goes on to the command.
 const FORWARDED: [Signal; 6] =
@@ -37,30 +36,39 @@ const FORWARDED: [Signal; 6] =
 /// `si_code` of what the kernel itself sends: a terminal's signals reach the command without us.
 const SENT_BY_KERNEL: i32 = 0x80;
 
-/// Go on as CMD, and die with the process PARENT.
-#[derive(Args, Debug)]
-pub struct Arguments {
-    parent: i32,
-    #[arg(required = true, last = true)]
-    command: Vec<OsString>,
+/// What this program is when it was started by another kddm: on its way to be the command.
+pub struct Under {
+    parent: Pid,
+    program: OsString,
+    arguments: Vec<OsString>,
 }
 
-/// Goes on as the command.
-pub fn run(arguments: &Arguments) -> ExitCode {
-    let prepared = prctl::set_pdeathsig(Signal::SIGKILL).and_then(|()| signals().thread_unblock());
-    if let Err(error) = prepared {
-        eprintln!("kddm: {}: {error}", arguments.command[0].display());
-        return super::FAILED.into();
+impl Under {
+    /// Whether this process is that: `kddm run-under-hold PARENT CMD …`. Not one of clap's commands: people have no use for it.
+    pub fn asked_for() -> Option<Under> {
+        let mut arguments = env::args_os().skip(1);
+        arguments.next().filter(|name| name == NAME)?;
+        let parent = arguments.next()?.to_str()?.parse().ok()?;
+        let program = arguments.next()?;
+        Some(Under { parent: Pid::from_raw(parent), program, arguments: arguments.collect() })
     }
-    if getppid() != Pid::from_raw(arguments.parent) {
-        // It died before it could be watched, and the hold with it.
-        return super::FAILED.into();
+
+    /// Goes on as the command, which dies with the parent.
+    pub fn run(self) -> ExitCode {
+        let prepared = prctl::set_pdeathsig(Signal::SIGKILL).and_then(|()| signals().thread_unblock());
+        if let Err(error) = prepared {
+            eprintln!("kddm: {}: {error}", self.program.display());
+            return super::FAILED.into();
+        }
+        if getppid() != self.parent {
+            // It died before it could be watched, and the hold with it.
+            return super::FAILED.into();
+        }
+        let error = Command::new(&self.program).args(self.arguments).exec();
+        eprintln!("kddm: {}: {error}", self.program.display());
+        let code = if error.kind() == ErrorKind::NotFound { 127 } else { 126 };
+        code.into()
     }
-    let (program, rest) = (&arguments.command[0], &arguments.command[1..]);
-    let error = Command::new(program).args(rest).exec();
-    eprintln!("kddm: {}: {error}", program.display());
-    let code = if error.kind() == ErrorKind::NotFound { 127 } else { 126 };
-    code.into()
 }
 
 /// A command that runs.
@@ -77,7 +85,7 @@ impl Child {
         signals().thread_block()?;
         let signals = SignalFd::with_flags(&signals(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         let mut under = Command::new(&own);
-        under.arg(NAME).arg(std::process::id().to_string()).arg("--").args(command);
+        under.arg(NAME).arg(std::process::id().to_string()).args(command);
         if piped {
             under.stdin(Stdio::piped()).stdout(Stdio::piped());
         }
