@@ -1,7 +1,7 @@
 //! The contract, kept.
 
 use super::{
-    Shm,
+    Shm, Sleep,
     door::Guest,
     link::Link,
     offer::{Invitation, Offer},
@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The connections are looked at before sleeping, and after so many polls: that takes a system call, looking at rings none.
+/// The connections are looked at after sleeping, and after so many polls: that takes a system call, looking at rings none.
 const POLLS: u32 = 32;
 
 /// Bytes that are copied in one turn, so that a large READ does not stop the others for long.
@@ -74,17 +74,15 @@ impl Transport for Shm {
     }
 
     fn poll(&mut self, events: &mut Vec<Event>) {
-        self.polls += 1;
-        if std::mem::take(&mut self.before_sleep) || self.polls >= POLLS {
-            self.polls = 0;
+        if self.is_time_for_connections() {
             self.poll_connections();
         }
-        // After the connections: looking at them takes note of bells, and what they rang for must be found then.
         self.take_messages();
         self.publish();
         self.copy();
         if !self.news.events.is_empty() && std::mem::take(&mut self.asleep) {
             self.links.iter().flatten().for_each(|link| link.wake());
+            self.sleep = Sleep::No;
         }
         events.append(&mut self.news.events);
         // A copy that is to go on.
@@ -99,7 +97,7 @@ impl Transport for Shm {
         self.flush();
         self.links.iter().flatten().for_each(|link| link.sleep());
         self.asleep = true;
-        self.before_sleep = true;
+        self.sleep = Sleep::Next;
         true
     }
 
@@ -140,6 +138,22 @@ impl Transport for Shm {
 }
 
 impl Shm {
+    /// Looking at the connections takes note of bells. The last look before sleeping does not, so that a bell which rings meanwhile is heard;
+    /// and whatever connections have is heard, too.
+    fn is_time_for_connections(&mut self) -> bool {
+        self.polls += 1;
+        let now = match self.sleep {
+            Sleep::Next => false,
+            Sleep::Over => true,
+            Sleep::No => self.polls >= POLLS,
+        };
+        self.sleep = if self.sleep == Sleep::Next { Sleep::Over } else { Sleep::No };
+        if now {
+            self.polls = 0;
+        }
+        now
+    }
+
     fn up(&mut self, node: NodeId) -> Option<&mut Link> {
         link_of(&mut self.links, node).filter(|link| link.is_up())
     }
