@@ -94,6 +94,16 @@ impl Meeting {
         }
     }
 
+    /// Waits until nodes 1 and 2 share memory.
+    fn until_met_again(&mut self) {
+        let begin = Instant::now();
+        let up = |shm: &Shm, peer: usize| shm.links[peer].as_ref().is_some_and(|link| link.is_up());
+        while !(up(&self.nodes[0], 2) && up(&self.nodes[1], 1)) {
+            self.nodes.iter_mut().zip(&mut self.told).for_each(|(node, told)| node.poll(told));
+            assert!(begin.elapsed() < Duration::from_secs(30), "nodes 1 and 2 do not meet again");
+        }
+    }
+
     /// Node 1 ends its session with node 2 for this reason, and goes on with node 3.
     fn ends_for(&mut self, why: &str) {
         self.until("the end", |told| told[0].iter().any(|event| matches!(event, Event::PeerDown { .. })));
@@ -171,6 +181,61 @@ fn a_member_that_offers_what_it_must_not_is_lost() {
         let mut meeting = Meeting::new(network);
         meeting.offer(offer, descriptors);
         meeting.ends_for(why);
+    }
+}
+
+/// Whatever a member writes, at any time, into the memory that it shares: its session ends with a reason or goes on, and the others go on.
+#[test]
+fn garbage_in_shared_memory_harms_nobody_else() {
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(std::process::id().into());
+    println!("SEED={seed} repeats it");
+    let mut random = Random(seed + 1);
+    let mut meeting = Meeting::new(244);
+    let mut ended = 0;
+    for round in 0..400 {
+        for (from, to) in [(0, 2), (1, 1)] {
+            meeting.nodes[from].send(node(to), &message(round));
+            meeting.nodes[from].flush();
+        }
+        // The ring in which node 1 takes what node 2 writes, and the one of node 2, into which node 1 writes.
+        let [one, two, _] = &meeting.nodes;
+        for (writer, peer) in [(two, 1), (one, 2)] {
+            if let Some(link) = writer.links[peer].as_ref().filter(|link| link.is_up()) {
+                scribble(link.peer_memory(), &mut random);
+            }
+        }
+        meeting.nodes[2].send(node(1), &message(round));
+        meeting.nodes[2].flush();
+        meeting.until("the others", |told| told[0].contains(&Event::Message(node(3), message(round))));
+        for event in meeting.told[0].drain(..) {
+            if let Event::PeerDown { node: lost, reason, .. } = event {
+                assert_eq!(lost, node(2), "{reason}");
+                assert!(!reason.is_empty());
+                ended += 1;
+            }
+        }
+        assert!(!meeting.told[2].iter().any(|event| matches!(event, Event::PeerDown { node: lost, .. } if *lost == node(1))));
+        meeting.told.iter_mut().for_each(Vec::clear);
+        if round % 20 == 0 {
+            // So that there is something to harm.
+            meeting.until_met_again();
+        }
+    }
+    println!("node 2's sessions with node 1 ended {ended} times");
+    assert!(ended > 0, "nothing was harmed: nothing was tried");
+}
+
+/// Writes something somewhere.
+fn scribble(memory: &SharedBytes, random: &mut Random) {
+    let word = random.number() as usize % 24 * 8;
+    let value = match random.number() % 3 {
+        0 => random.number(),
+        1 => random.number() % 1024,
+        _ => memory.word(word).load(Relaxed).wrapping_add(random.number() % 64),
+    };
+    match random.number() % 3 {
+        0 => memory.word(word).store(value, Relaxed),
+        _ => memory.write(BYTES + random.number() as usize % (RING_BYTES - 64), &value.to_le_bytes().repeat(8)),
     }
 }
 

@@ -52,10 +52,7 @@ impl Transport for Shm {
         };
         match done {
             None => self.read_later(source.node),
-            Some(good) => {
-                self.news.read_done(token, good);
-                self.wake_poller();
-            }
+            Some(good) => self.news.read_done(token, good),
         }
     }
 
@@ -71,6 +68,10 @@ impl Transport for Shm {
         self.publish();
         self.copy();
         self.wake_poller();
+    }
+
+    fn finished(&mut self, events: &mut Vec<Event>) {
+        events.append(&mut self.news.events);
     }
 
     fn poll(&mut self, events: &mut Vec<Event>) {
@@ -106,24 +107,13 @@ impl Transport for Shm {
     }
 
     fn counters(&self) -> Counters {
-        let (ours, control) = (self.news.counters, self.tcp.counters());
-        Counters {
-            bytes_sent: ours.bytes_sent + control.bytes_sent,
-            bytes_received: ours.bytes_received + control.bytes_received,
-            ..ours
-        }
+        self.tcp.counters_beside(self.news.counters)
     }
 
     fn peers(&self) -> Vec<PeerState> {
-        let mut peers = self.tcp.peers();
-        for peer in &mut peers {
-            let link = self.links.get(usize::from(peer.node.get())).and_then(Option::as_ref);
-            if peer.up.is_some() && !link.is_some_and(|link| link.is_up()) {
-                peer.up = None;
-                peer.reason = "memory is being shared with it".to_owned();
-            }
-        }
-        peers
+        let link = |node: NodeId| self.links.get(usize::from(node.get()))?.as_ref();
+        let is_up = |node| link(node).is_some_and(|link| link.is_up());
+        self.tcp.peers_beside(is_up, "memory is being shared with it")
     }
 
     fn disconnect(&mut self) {
@@ -217,9 +207,9 @@ impl Shm {
         }
     }
 
-    /// Whoever is about to sleep, or sleeps, does not if there is something to tell or to copy.
+    /// Whoever is about to sleep, or sleeps, does not if there is more to copy.
     fn wake_poller(&self) {
-        if self.asleep && !(self.news.events.is_empty() && self.reading.is_empty()) {
+        if self.asleep && !self.reading.is_empty() {
             self.tcp.wake();
         }
     }
