@@ -9,7 +9,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// What a lap does with the whole tree, in this order.
-const STEPS: [&str; 4] = ["copy in through n1", "compare through n2", "compare through n1", "remove through n2"];
+const STEPS: [&str; 4] =
+    ["copy in through n1", "compare through n2", "compare through n1", "remove through n2"];
 
 /// Laps of `tree` over both fabrics, in clusters below `directory`: a row for each step, `ours` beside `theirs`.
 ///

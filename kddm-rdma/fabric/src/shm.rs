@@ -30,6 +30,8 @@ mod transport;
 
 #[cfg(all(test, not(feature = "interleave")))]
 mod tests;
+#[cfg(all(test, not(feature = "interleave")))]
+mod wake_up_tests;
 
 pub use config::StartError;
 

@@ -4,7 +4,10 @@ use crate::sync::fence;
 use std::sync::atomic::Ordering;
 
 /// A mistake that is easily made.
-#[cfg_attr(not(feature = "interleave"), allow(dead_code, reason = "some are planted in kddm-rdma and kddm-fabric"))]
+#[cfg_attr(
+    not(feature = "interleave"),
+    allow(dead_code, reason = "some are planted in kddm-rdma and kddm-fabric")
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The tag is compared before the word is loaded, so that the word may be of a later tenancy.

@@ -70,9 +70,17 @@ impl World {
     /// Another life of the victim, at work, of which the others know.
     fn victim(&self) -> Victim {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kddm-rdma-tests"));
-        command.args(["serve", "--fabric", "shm", "--port", &self.port.to_string(), &(VICTIM - 1).to_string()]);
+        command.args([
+            "serve",
+            "--fabric",
+            "shm",
+            "--port",
+            &self.port.to_string(),
+            &(VICTIM - 1).to_string(),
+        ]);
         command.args(self.addresses.iter().map(IpAddr::to_string));
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starting a node");
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starting a node");
         let mut answers = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let mut victim = Victim(child);
         for (order, answer) in [("meet", "met"), ("work", "working")] {

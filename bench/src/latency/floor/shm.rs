@@ -13,8 +13,8 @@ use ring::{Inbox, Outlet};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
 };
 use std::hint::black_box;
 use std::io::{ErrorKind, IoSlice, IoSliceMut};
@@ -201,8 +201,7 @@ fn receive(stream: &UnixStream) -> Result<(Rank, [OwnedFd; 3])> {
     let mut rank = [0];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut beside = RecvAncillaryBuffer::new(&mut space);
-    let received =
-        recvmsg(stream, &mut [IoSliceMut::new(&mut rank)], &mut beside, RecvFlags::CMSG_CLOEXEC)?;
+    let received = recvmsg(stream, &mut [IoSliceMut::new(&mut rank)], &mut beside, RecvFlags::CMSG_CLOEXEC)?;
     let passed = beside.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(passed) => Some(passed.collect::<Vec<_>>()),
         _ => None,

@@ -95,6 +95,10 @@ impl Transport for Shm {
     }
 
     fn arm(&mut self) -> bool {
+        // Who polls only once for each sleep has not come to it.
+        if self.sleep == Sleep::Over {
+            self.poll_connections();
+        }
         self.flush();
         self.links.iter().flatten().for_each(|link| link.sleep());
         self.asleep = true;

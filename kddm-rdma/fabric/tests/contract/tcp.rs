@@ -80,9 +80,8 @@ impl<T: Start> Fixture for Nodes<T> {
 
     fn start(arenas: &[Arc<Arena>]) -> Nodes<T> {
         let configs = configs(arenas.len() as u8);
-        let begin = |(config, arena): (&TcpConfig, &Arc<Arena>)| {
-            (config.me, T::begin(config.clone(), arena.clone()))
-        };
+        let begin =
+            |(config, arena): (&TcpConfig, &Arc<Arena>)| (config.me, T::begin(config.clone(), arena.clone()));
         let transports = configs.values().zip(arenas).map(begin).collect();
         Nodes { configs, transports, frozen: BTreeSet::new(), start: Instant::now() }
     }

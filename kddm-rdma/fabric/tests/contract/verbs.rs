@@ -7,12 +7,12 @@ use crate::{
 };
 use kddm_coherence::ReadToken;
 use kddm_fabric::{
-    Event,
+    Event, Transport,
     tcp::TcpConfig,
     verbs::{self, VerbsConfig},
 };
 use kddm_memory::Arena;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub type Verbs = Nodes<verbs::Verbs>;
 

@@ -38,7 +38,8 @@ pub struct Inbox {
 impl Inbox {
     /// A ring, and the descriptor for its sender.
     pub fn new() -> Result<(Inbox, OwnedFd)> {
-        let (memory, descriptor) = SharedBytes::new(MEMORY_BYTES).context("memory for a ring of the floor")?;
+        let (memory, descriptor) =
+            SharedBytes::new(MEMORY_BYTES).context("memory for a ring of the floor")?;
         Ok((Inbox { memory, taken: 0 }, descriptor))
     }
 
