@@ -77,6 +77,23 @@ enum Command {
         #[arg(long)]
         source: Option<PathBuf>,
     },
+    /// The demo's tree copied in, compared and removed over shm beside tcp, in alternating laps of one run; writes
+    /// target/report/fabrics.json
+    Fabrics {
+        /// Files of the tree
+        #[arg(long, default_value_t = 200)]
+        files: usize,
+        /// Laps over each
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..1000))]
+        laps: u32,
+        /// Take the tree from this directory [default: the sources of our own dependencies]
+        #[arg(long)]
+        source: Option<PathBuf>,
+        /// Work below this directory: one in memory, such as /dev/shm, keeps the disk out of it [default: the system's directory
+        /// for temporary files]
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
     /// Latencies of file-system calls beside a native directory; writes target/report/fs-latency.json
     FsLatency {
         /// The mounts, in the order n1, n2 … [default: a playground of two nodes, for this run]
@@ -84,8 +101,8 @@ enum Command {
         /// A native directory, where there are mounts
         #[arg(long, requires = "mounts")]
         native: Option<PathBuf>,
-        /// What to call the fabric in the report
-        #[arg(long, default_value = "tcp")]
+        /// The fabric of the playground; or of the mounts, for the report
+        #[arg(long, default_value = "shm")]
         fabric: String,
         /// Calls of each kind
         #[arg(long, default_value_t = 2000)]
@@ -181,6 +198,7 @@ fn run(command: Command) -> Result<()> {
             alternate_once([a, b], alternate::Options { rounds, seed }, expect_stale)
         }
         Command::Tree { a, b, files, source } => tree_once([a, b], files, source),
+        Command::Fabrics { files, laps, source, dir } => compare_fabrics(files, laps, source, dir),
         Command::FsLatency { mounts, native, fabric, count } => measure_calls(mounts, native, fabric, count),
         Command::Latency { nodes, options } => latency::run(nodes, &options),
         Command::LatencyNode { rank, addresses, pin, options } => {
@@ -236,6 +254,17 @@ fn measure_ring(count: u32, programs: u32) -> Result<()> {
         idle.bytes as f64 / 1024.0
     );
     playground.down()
+}
+
+fn compare_fabrics(files: usize, laps: u32, source: Option<PathBuf>, dir: Option<PathBuf>) -> Result<()> {
+    let dir = dir.unwrap_or_else(std::env::temp_dir);
+    let directory = tempfile::Builder::new().prefix("kddm-fabrics-").tempdir_in(&dir);
+    let directory = directory.with_context(|| format!("making a directory in {}", dir.display()))?;
+    interrupt::remove_in_the_end(directory.path());
+    let tree = tree::stage(source.as_deref(), &directory.path().join("tree"), files, 20 << 20)?;
+    let mut report = Report::new(None);
+    report.cases = tree::fabrics::run(directory.path(), &tree, laps, ["shm", "tcp"])?;
+    publish(&report, "fabrics")
 }
 
 fn publish(report: &Report, name: &str) -> Result<()> {

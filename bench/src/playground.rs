@@ -32,9 +32,9 @@ pub struct Options {
 }
 
 impl Options {
-    /// `nodes` nodes over tcp.
+    /// `nodes` nodes over shm.
     pub fn nodes(nodes: u8) -> Options {
-        Options { nodes, fabric: "tcp".into(), arena: None, unsound: false }
+        Options { nodes, fabric: "shm".into(), arena: None, unsound: false }
     }
 }
 

@@ -3,6 +3,7 @@
 mod choose;
 mod compare;
 mod copy;
+pub mod fabrics;
 
 pub use choose::{Tree, stage};
 pub use compare::compare;

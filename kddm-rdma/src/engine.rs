@@ -110,10 +110,16 @@ impl Engine {
 
     /// Before the lock is given back: what was queued to the network, and out with what others have to do.
     pub(crate) fn leave(&mut self, node: &Inner) -> Afterwards {
-        // The node's own thread flushes the rest before it sleeps; who comes by goes away.
-        match mem::take(&mut self.polled) {
-            true => self.transport.flush_urgent(),
-            false => self.transport.flush(),
+        let polled = mem::take(&mut self.polled);
+        loop {
+            // The node's own thread flushes the rest before it sleeps; who comes by goes away.
+            match polled {
+                true => self.transport.flush_urgent(),
+                false => self.transport.flush(),
+            }
+            if !self.take_in(node, |transport, events| transport.finished(events)) {
+                break;
+            }
         }
         if !self.told.is_empty() {
             self.after.push(After::Tell);
@@ -218,8 +224,13 @@ impl Engine {
     /// Looks once at the network; true if something had happened.
     pub(crate) fn poll_transport(&mut self, node: &Inner) -> bool {
         self.polled = true;
+        self.take_in(node, |transport, events| transport.poll(events))
+    }
+
+    /// What the fabric tells; false if that is nothing.
+    fn take_in(&mut self, node: &Inner, tell: impl FnOnce(&mut dyn Transport, &mut Vec<Event>)) -> bool {
         let mut events = mem::take(&mut self.events);
-        self.transport.poll(&mut events);
+        tell(&mut *self.transport, &mut events);
         let any = !events.is_empty();
         for event in events.drain(..) {
             if let Some(input) = self.meet(node, event) {

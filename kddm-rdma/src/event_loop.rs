@@ -116,9 +116,15 @@ impl EventLoop {
     }
 }
 
+/// How often looking again is tried for the longest time: in a time too short for anything to come nothing is found, and it would stay so.
+const TRY_LONGEST: u32 = 32;
+
 /// How long looking again before sleeping has paid of late.
 #[derive(Default)]
-struct Spin(Duration);
+struct Spin {
+    time: Duration,
+    in_vain: u32,
+}
 
 impl Spin {
     /// Looks again for a while; true as soon as something had happened.
@@ -126,16 +132,18 @@ impl Spin {
         if most.is_zero() {
             return false;
         }
-        self.0 = self.0.clamp(most / 64, most);
-        let until = host.now() + self.0;
+        let longest = self.in_vain.is_multiple_of(TRY_LONGEST);
+        self.time = if longest { most } else { self.time.clamp(most / 64, most) };
+        let until = host.now() + self.time;
         while host.now() < until {
             if turn() {
-                self.0 *= 2;
+                self.time *= 2;
                 return true;
             }
             std::hint::spin_loop();
         }
-        self.0 /= 2;
+        self.time = if longest { Duration::ZERO } else { self.time / 2 };
+        self.in_vain = self.in_vain.wrapping_add(1);
         false
     }
 }

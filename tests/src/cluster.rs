@@ -49,9 +49,14 @@ impl Turn {
 }
 
 impl Cluster {
-    /// `nodes` nodes over tcp, freshly formatted.
+    /// `nodes` nodes over shm, freshly formatted.
     pub fn up(nodes: u8) -> Cluster {
         Cluster::with(Options::nodes(nodes))
+    }
+
+    /// The same over `fabric`.
+    pub fn over(fabric: &str, nodes: u8) -> Cluster {
+        Cluster::with(Options { fabric: fabric.into(), ..Options::nodes(nodes) })
     }
 
     /// A cluster as `options` say.

@@ -132,7 +132,7 @@ impl Demo<'_> {
         let cases = fs_latency::run(&fs_latency::Options {
             native,
             nodes,
-            fabric: "tcp".into(),
+            fabric: Options::nodes(2).fabric,
             count: self.size.calls,
         })?;
         self.say("took the latencies of file-system calls on both nodes beside the native directory");

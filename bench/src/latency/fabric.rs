@@ -1,10 +1,11 @@
 //! Which fabric is between the nodes: for kDDM, and bare for its floors. The one place to add another.
 
-use super::floor::{Bare, BareTcp, BareVerbs};
+use super::floor::{Bare, BareShm, BareTcp, BareVerbs};
 use super::pattern::Rank;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use kddm_cluster::{ClusterId, Key};
+use kddm_fabric::shm::Shm;
 use kddm_fabric::tcp::{Greeting, Tcp, TcpConfig};
 use kddm_fabric::verbs::{Choice, Verbs, VerbsConfig};
 use kddm_rdma::{Arena, Incarnation, NodeId, Transport};
@@ -14,6 +15,8 @@ use std::sync::Arc;
 /// A fabric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
+    /// Memory that the nodes of one host share
+    Shm,
     /// Any network; READs are answered by the fabric's thread
     Tcp,
     /// RDMA, on the device that has the node's address, or the only one
@@ -39,6 +42,7 @@ impl Kind {
     /// As the report has it.
     pub fn name(self) -> &'static str {
         match self {
+            Kind::Shm => "shm",
             Kind::Tcp => "tcp",
             Kind::Verbs => "verbs",
         }
@@ -47,6 +51,7 @@ impl Kind {
     /// What the floor is called in the report.
     pub fn floor(self) -> &'static str {
         match self {
+            Kind::Shm => "bare shared memory",
             Kind::Tcp => "bare TCP",
             Kind::Verbs => "bare verbs",
         }
@@ -56,6 +61,7 @@ impl Kind {
     pub fn device(self, addresses: &[SocketAddr]) -> Option<String> {
         let here = addresses.iter().all(|address| address.ip().is_loopback());
         match self {
+            Kind::Shm => None,
             Kind::Tcp => here.then(|| "loopback".to_owned()),
             Kind::Verbs => {
                 let endpoint =
@@ -76,6 +82,7 @@ pub fn start_fabric(kind: Kind, config: FabricConfig, arena: Arc<Arena>) -> Resu
     let greeting = Greeting { protocol_version: 1, format_version: 1, root: None };
     let control = TcpConfig { me, incarnation, listen, peers, cluster, key, greeting };
     Ok(match kind {
+        Kind::Shm => Box::new(Shm::start(control, arena)?),
         Kind::Tcp => Box::new(Tcp::start(control, arena)?),
         Kind::Verbs => Box::new(Verbs::start(VerbsConfig { control, choice: Choice::default() }, arena)?),
     })
@@ -88,6 +95,7 @@ pub fn start_fabric(kind: Kind, config: FabricConfig, arena: Arc<Arena>) -> Resu
 pub fn start_bare(kind: Kind, me: Rank, addresses: &[SocketAddr], run: [u8; 16]) -> Result<Box<dyn Bare>> {
     let own = addresses.get(usize::from(me)).context("the rank is not in the list of addresses")?;
     Ok(match kind {
+        Kind::Shm => Box::new(BareShm::start(me, run)?),
         Kind::Tcp => Box::new(BareTcp::start(me, own.ip(), run)?),
         Kind::Verbs => Box::new(BareVerbs::start(me, addresses.len(), own.ip())?),
     })

@@ -3,9 +3,11 @@
 //! A fabric gives [`Bare`], its messages and READs and nothing else; the acts of a [`Program`] are done here, the same way for
 //! every fabric: one thread, which polls as a node's event loop does (spins for as long as that has paid of late, then sleeps).
 
+mod shm;
 mod tcp;
 mod verbs;
 
+pub use shm::BareShm;
 pub use tcp::BareTcp;
 pub use verbs::BareVerbs;
 

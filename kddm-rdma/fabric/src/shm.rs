@@ -28,8 +28,10 @@ mod ring;
 mod slabs;
 mod transport;
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "interleave")))]
 mod tests;
+#[cfg(all(test, not(feature = "interleave")))]
+mod wake_up_tests;
 
 pub use config::StartError;
 
@@ -67,10 +69,20 @@ pub struct Shm {
     slabs: u16,
     /// Polls since the connections were looked at.
     polls: u32,
-    /// The next poll is the last before sleeping.
-    before_sleep: bool,
+    sleep: Sleep,
     /// Senders ring, and whoever leaves something for the next poll has to wake it.
     asleep: bool,
+}
+
+/// Where the next poll is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sleep {
+    /// Just before sleeping.
+    Next,
+    /// Just after it.
+    Over,
+    /// Among others.
+    No,
 }
 
 /// What the next poll tells, and what was counted.
@@ -107,7 +119,7 @@ impl Shm {
             told: VecDeque::new(),
             news: News::default(),
             polls: 0,
-            before_sleep: true,
+            sleep: Sleep::Over,
             asleep: false,
         })
     }

@@ -14,6 +14,7 @@ mod channel;
 mod codec;
 mod config;
 mod connections;
+mod control;
 mod dial;
 mod due;
 mod frame;

@@ -35,6 +35,10 @@ pub trait Transport: Send {
         self.flush();
     }
 
+    /// Appends what [`Transport::read`] and flushing have completed here and now, so that nobody has to be woken for it. To be asked after
+    /// each flush, until it has nothing more; not asked, [`Transport::poll`] tells of it.
+    fn finished(&mut self, _events: &mut Vec<Event>) {}
+
     /// Appends what has happened. Never blocks.
     fn poll(&mut self, events: &mut Vec<Event>);
 

@@ -1,9 +1,13 @@
 //! Mistakes that explorations plant, to see that they would see them. Without the feature `interleave` there are none.
 
+use crate::sync::fence;
 use std::sync::atomic::Ordering;
 
 /// A mistake that is easily made.
-#[cfg_attr(not(feature = "interleave"), allow(dead_code, reason = "some are planted in kddm-rdma"))]
+#[cfg_attr(
+    not(feature = "interleave"),
+    allow(dead_code, reason = "some are planted in kddm-rdma and kddm-fabric")
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The tag is compared before the word is loaded, so that the word may be of a later tenancy.
@@ -24,20 +28,36 @@ pub enum Fault {
     RelaxedGrowth,
     /// A hold that came after its future was dropped is not put. Planted in kddm-rdma.
     ForgottenHold,
+    /// A receiver that says that it sleeps does not look after that. Planted in kddm-fabric, as what follows.
+    UnfencedSleep,
+    /// A sender that has put something does not look after that whether the receiver sleeps.
+    UnfencedPut,
+    /// A sender that says that it waits for room does not look after that.
+    UnfencedWait,
+    /// A receiver that has made room does not look after that whether the sender waits.
+    UnfencedTake,
 }
 
 /// Whether a mistake is planted.
 #[cfg(not(feature = "interleave"))]
 #[inline(always)]
-pub(crate) const fn planted(_: Fault) -> bool {
+pub const fn planted(_: Fault) -> bool {
     false
 }
 
 #[cfg(feature = "interleave")]
-pub(crate) use crate::interleave::planted;
+pub use crate::interleave::planted;
 
 /// An ordering, which a mistake would forget.
 #[inline(always)]
 pub(crate) fn unless(fault: Fault, order: Ordering) -> Ordering {
     if planted(fault) { Ordering::Relaxed } else { order }
+}
+
+/// A sequentially consistent fence, which a mistake would forget.
+#[inline(always)]
+pub fn fence_unless(fault: Fault) {
+    if !planted(fault) {
+        fence(Ordering::SeqCst);
+    }
 }

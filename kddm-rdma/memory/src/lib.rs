@@ -20,7 +20,7 @@ mod arena;
 mod bytes;
 mod control;
 mod error;
-mod fault;
+pub mod fault;
 mod fork;
 mod guard;
 mod hit;

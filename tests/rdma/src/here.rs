@@ -1,4 +1,4 @@
-//! The same on one host: as many processes on loopback addresses as there would be guests, over tcp.
+//! The same on one host: as many processes on loopback addresses as there would be guests, over shm or tcp.
 
 use anyhow::{Context, Result, bail};
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Nodes and file systems over real RDMA, in guests that `soft-roce/run` boots.
 //!
 //! The program of this crate is started in every guest at once, and finds the others by the environment ([`Place`]); [`here`] starts
-//! it so on one host, over tcp. `load` has nodes work on the same objects, and [`judge`] explains what they saw; `files` mounts
+//! it so on one host, over shm or tcp. `load` has nodes work on the same objects, and [`judge`] explains what they saw; `files` mounts
 //! kDFS in each guest; `serve` is a node that does as it is told on its standard input.
 #![forbid(unsafe_code)]
 

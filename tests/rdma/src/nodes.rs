@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use kddm_bench::random::Random;
 use kddm_cluster::{ClusterId, Key};
+use kddm_fabric::shm::Shm;
 use kddm_fabric::tcp::{Greeting, Tcp, TcpConfig};
 use kddm_fabric::verbs::{Verbs, VerbsConfig};
 use kddm_rdma::{
@@ -17,6 +18,8 @@ use std::sync::Arc;
 /// A fabric between processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Fabric {
+    /// Memory that the processes of this machine share.
+    Shm,
     /// Any network.
     Tcp,
     /// The RDMA device of this machine.
@@ -86,6 +89,7 @@ impl Start {
         let incarnation = Incarnation(host.wall().as_nanos() as u64);
         let control = self.control(incarnation);
         let (transport, seen): (Box<dyn Transport>, _) = match self.fabric {
+            Fabric::Shm => self.watch(Shm::start(control, arena.clone())?),
             Fabric::Tcp => self.watch(Tcp::start(control, arena.clone())?),
             Fabric::Verbs => {
                 let config = VerbsConfig { control, choice: Default::default() };
@@ -140,6 +144,22 @@ pub fn config(
         speculate,
         unsound_keep_copies: unsound,
     }
+}
+
+impl Fabric {
+    /// As the command line has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fabric::Shm => "shm",
+            Fabric::Tcp => "tcp",
+            Fabric::Verbs => "verbs",
+        }
+    }
+}
+
+impl Breakable for Shm {
+    /// As over tcp.
+    fn break_beneath(&mut self, _: NodeId) {}
 }
 
 impl Breakable for Tcp {

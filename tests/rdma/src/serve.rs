@@ -4,28 +4,62 @@ use crate::nodes::{Start, object};
 use crate::values;
 use anyhow::{Context, Result, bail};
 use futures_lite::future::block_on;
-use kddm_rdma::Node;
+use kddm_bench::random::Random;
+use kddm_rdma::{Node, OpError};
 use std::io::BufRead;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Serves until its standard input ends. Each command is answered by a line:
 ///
 /// - `meet` waits for all peers: `met`
 /// - `grab HOME BYTES NUMBER VALUE` writes the value: `saw OLD`
 /// - `get HOME BYTES NUMBER`: `saw VALUE`, `torn`, or `failed WHY`
+/// - `work` has a thread get and grab objects of all homes from now on, whatever comes of it: `working`
 /// - `counters`: `MESSAGES_RECEIVED READS_SERVED READS_ISSUED`
 ///
 /// # Errors
 /// A command is not one of these.
 pub fn run(start: &Start) -> Result<()> {
     let (node, _) = start.run()?;
+    let node = Arc::new(node);
     for line in std::io::stdin().lock().lines() {
-        println!("{}", answer(&node, &line?)?);
+        println!("{}", answer(&node, start.addresses.len(), &line?)?);
     }
     node.shutdown();
     Ok(())
 }
 
-fn answer(node: &Node, line: &str) -> Result<String> {
+/// Gets and grabs objects of all homes until `stop`, and removes those that were lost with a node; says of each of them whether it came, and
+/// of which home. Bytes are never torn.
+///
+/// # Panics
+/// If they are.
+pub fn work(node: &Node, nodes: usize, stop: &AtomicBool, done: impl Fn(usize, bool)) {
+    let mut random = Random::new(u64::from(std::process::id()) << 8 | u64::from(node.me().get()));
+    let mut value = u32::from(node.me().get()) << 24;
+    while !stop.load(Ordering::Relaxed) {
+        let home = 1 + random.below(nodes);
+        let key = object(home as u8, 4096, random.below(8) as u32);
+        let good = match random.below(2) {
+            0 => block_on(node.get(key)).map(|guard| {
+                values::read(&guard).expect("whole bytes");
+            }),
+            _ => block_on(node.grab(key)).map(|mut guard| {
+                values::read(&guard).expect("whole bytes");
+                value += 1;
+                values::write(&mut guard, value);
+            }),
+        };
+        if good == Err(OpError::Lost) {
+            // Whether that works or not, it is tried again.
+            let _ = block_on(node.remove(key));
+        }
+        done(home, good.is_ok());
+    }
+}
+
+fn answer(node: &Arc<Node>, nodes: usize, line: &str) -> Result<String> {
     let mut words = line.split(' ');
     let command = words.next().unwrap_or_default();
     let numbers = words.map(str::parse).collect::<Result<Vec<u32>, _>>().with_context(|| line.to_owned())?;
@@ -52,6 +86,11 @@ fn answer(node: &Node, line: &str) -> Result<String> {
             Ok(guard) => saw(&guard),
             Err(error) => format!("failed {error}"),
         },
+        ("work", []) => {
+            let node = node.clone();
+            std::thread::spawn(move || work(&node, nodes, &AtomicBool::new(false), |_, _| {}));
+            "working".into()
+        }
         ("counters", []) => {
             let fabric = node.status().fabric;
             format!("{} {} {}", fabric.messages_received, fabric.reads_served, fabric.reads_issued)

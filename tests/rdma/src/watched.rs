@@ -90,6 +90,10 @@ impl<T: Breakable> Transport for Watched<T> {
         self.inner.flush_urgent();
     }
 
+    fn finished(&mut self, events: &mut Vec<Event>) {
+        self.inner.finished(events);
+    }
+
     fn poll(&mut self, events: &mut Vec<Event>) {
         let before = events.len();
         self.inner.poll(events);

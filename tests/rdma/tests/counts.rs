@@ -50,17 +50,22 @@ fn over_sim_the_documented_counts_hold() {
 }
 
 #[test]
+fn over_shm_the_documented_counts_hold() {
+    between_addresses(Fabric::Shm).holds_the_table();
+}
+
+#[test]
 fn over_tcp_the_documented_counts_hold() {
-    over_sockets(Fabric::Tcp).holds_the_table();
+    between_addresses(Fabric::Tcp).holds_the_table();
 }
 
 #[test]
 #[ignore = "needs an RDMA device"]
 fn over_verbs_the_documented_counts_hold() {
-    over_sockets(Fabric::Verbs).holds_the_table();
+    between_addresses(Fabric::Verbs).holds_the_table();
 }
 
-fn over_sockets(fabric: Fabric) -> Cluster {
+fn between_addresses(fabric: Fabric) -> Cluster {
     let port = ports::free(NODES);
     let addresses: Vec<IpAddr> = (1..=NODES).map(|node| [127, 0, 0, node].into()).collect();
     let start = |place: usize| {

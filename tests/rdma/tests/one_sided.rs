@@ -25,8 +25,7 @@ struct Node {
 impl Node {
     fn start(fabric: Fabric, port: u16, place: usize) -> Node {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kddm-rdma-tests"));
-        let name = if fabric == Fabric::Tcp { "tcp" } else { "verbs" };
-        command.args(["serve", "--fabric", name, "--port", &port.to_string(), &place.to_string()]);
+        command.args(["serve", "--fabric", fabric.name(), "--port", &port.to_string(), &place.to_string()]);
         command.args(["127.0.0.1", "127.0.0.2", "127.0.0.3"]);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starting a node");
@@ -90,7 +89,16 @@ fn get_of_a_stopped_owner(fabric: Fabric) -> (Option<String>, [u64; 2], u64) {
 #[test]
 #[ignore = "needs an RDMA device"]
 fn over_verbs_a_get_needs_nothing_of_the_owners_process() {
-    let (seen, served, issued) = get_of_a_stopped_owner(Fabric::Verbs);
+    needs_nothing(Fabric::Verbs);
+}
+
+#[test]
+fn over_shm_a_get_needs_nothing_of_the_owners_process() {
+    needs_nothing(Fabric::Shm);
+}
+
+fn needs_nothing(fabric: Fabric) {
+    let (seen, served, issued) = get_of_a_stopped_owner(fabric);
     assert_eq!(seen.as_deref(), Some("saw 77"));
     assert_eq!(served, [0, 0], "messages that the owner took, READs that its process answered");
     assert_eq!(issued, 1, "READs");

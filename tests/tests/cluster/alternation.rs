@@ -19,7 +19,16 @@ fn alternate(cluster: &Cluster, a: u8, b: u8, rounds: u64) -> Outcome {
 
 #[test]
 fn two_nodes_never_show_an_old_byte() {
-    let cluster = Cluster::up(2);
+    two_nodes("shm");
+}
+
+#[test]
+fn two_nodes_never_show_an_old_byte_over_tcp() {
+    two_nodes("tcp");
+}
+
+fn two_nodes(fabric: &str) {
+    let cluster = Cluster::over(fabric, 2);
     let outcome = alternate(&cluster, 1, 2, 2000);
     assert!(outcome.clean(), "{outcome:#?}");
 }

@@ -18,7 +18,16 @@ fn contents(number: u64) -> Vec<u8> {
 
 #[test]
 fn what_fsync_has_acknowledged_outlives_sigkill() {
-    let mut cluster = Cluster::up(2);
+    synced_and_killed("shm");
+}
+
+#[test]
+fn what_fsync_has_acknowledged_outlives_sigkill_over_tcp() {
+    synced_and_killed("tcp");
+}
+
+fn synced_and_killed(fabric: &str) {
+    let mut cluster = Cluster::over(fabric, 2);
     fs::create_dir(cluster.at(1, "on-2")).unwrap();
     for round in 0..3u64 {
         for (writer, victim) in [(1, 1), (2, 1), (2, 2), (1, 2)] {

@@ -1,4 +1,4 @@
-//! Clusters of real processes over tcp, driven through the mounts and the commands that people use.
+//! Clusters of real processes over shm, and in part over tcp, driven through the mounts and the commands that people use.
 //!
 //! One cluster at a time; each test has one of its own, with an end to its time, and leaves nothing behind.
 #![forbid(unsafe_code)]

@@ -25,7 +25,16 @@ fn fails_in_time(cluster: &Cluster, node: u8, name: &str) {
 
 #[test]
 fn a_node_is_lost_and_comes_back() {
-    let mut cluster = Cluster::up(2);
+    lost_and_back("shm");
+}
+
+#[test]
+fn a_node_is_lost_and_comes_back_over_tcp() {
+    lost_and_back("tcp");
+}
+
+fn lost_and_back(fabric: &str) {
+    let mut cluster = Cluster::over(fabric, 2);
     fs::write(cluster.at(1, "on-1"), "one").unwrap();
     fs::write(cluster.at(2, "on-2"), vec![2; 30_000]).unwrap();
     File::open(cluster.at(2, "on-2")).unwrap().sync_all().unwrap();

@@ -18,7 +18,16 @@ fn same(cluster: &Cluster, tree: &Tree, nodes: &[u8]) {
 
 #[test]
 fn what_goes_in_on_one_node_comes_out_on_the_others_and_outlives_a_restart() {
-    let mut cluster = Cluster::up(3);
+    in_and_out("shm");
+}
+
+#[test]
+fn what_goes_in_on_one_node_comes_out_on_the_others_and_outlives_a_restart_over_tcp() {
+    in_and_out("tcp");
+}
+
+fn in_and_out(fabric: &str) {
+    let mut cluster = Cluster::over(fabric, 3);
     let tree = staged(&cluster);
     copy(&tree.path, &cluster.at(1, "tree"), tree.files).unwrap();
     same(&cluster, &tree, &[2, 3]);

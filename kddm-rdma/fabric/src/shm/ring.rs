@@ -14,17 +14,22 @@
 //! **No wake-up is lost** (Dekker's pattern). The receiver says that it sleeps, and then looks whether there is something; the sender puts
 //! something, and then looks whether the receiver sleeps. Each has a SeqCst fence between the two, so of two fences one is the first, and
 //! whoever has the second sees what the other has written before: the receiver the bytes, or the sender that it must ring. The same for a
-//! sender that waits for room.
+//! sender that waits for room. `tests/interleave` runs both in every interleaving, and sees each fence missing.
 
-use kddm_memory::{SharedBytes, Unshareable};
+use kddm_memory::{
+    SharedBytes, Unshareable,
+    fault::{Fault, fence_unless},
+};
 use std::{
     os::fd::{AsFd, OwnedFd},
     sync::atomic::{
-        AtomicU64,
         Ordering::{Acquire, Relaxed, Release, SeqCst},
         fence,
     },
 };
+
+#[cfg(all(test, feature = "interleave"))]
+mod interleaved_tests;
 
 /// Bytes of messages that a ring has room for: some thousand requests.
 pub(super) const RING_BYTES: usize = 64 << 10;
@@ -81,14 +86,14 @@ impl Inbox {
         self.memory.read(BYTES, second);
         self.taken = put;
         self.memory.word(TAKEN).store(put, Release);
-        fence(SeqCst);
-        Ok(clear(self.memory.word(WAITING)))
+        fence_unless(Fault::UnfencedTake);
+        Ok(clear(&self.memory, WAITING))
     }
 
     /// From now on the sender rings. What it put before is to be looked for once more.
     pub(super) fn sleep(&self) {
         self.memory.word(ASLEEP).store(1, Relaxed);
-        fence(SeqCst);
+        fence_unless(Fault::UnfencedSleep);
     }
 
     /// The sender need not ring.
@@ -128,7 +133,7 @@ impl Outlet {
             self.look()?;
             if !self.has_room(message.len()) {
                 self.memory.word(WAITING).store(1, Relaxed);
-                fence(SeqCst);
+                fence_unless(Fault::UnfencedWait);
                 self.look()?;
                 if !self.has_room(message.len()) {
                     return Ok(false);
@@ -150,8 +155,8 @@ impl Outlet {
         }
         self.put = self.written;
         self.memory.word(PUT).store(self.put, Release);
-        fence(SeqCst);
-        clear(self.memory.word(ASLEEP))
+        fence_unless(Fault::UnfencedPut);
+        clear(&self.memory, ASLEEP)
     }
 
     /// Bytes that the receiver has not been told of.
@@ -190,6 +195,7 @@ fn place(number: u64) -> usize {
 }
 
 /// Clears a flag of the other side; whether it was set. Looks first: mostly it is not.
-fn clear(flag: &AtomicU64) -> bool {
+fn clear(memory: &SharedBytes, flag: usize) -> bool {
+    let flag = memory.word(flag);
     flag.load(Relaxed) != 0 && flag.swap(0, Relaxed) != 0
 }

@@ -1,8 +1,7 @@
-//! A member of the cluster that does what it must not, strangers at the door, and wake-ups.
+//! A member of the cluster that does what it must not, and strangers at the door.
 
 use super::{
     Shm,
-    bell::Bell,
     door::come_to,
     offer::{self, Offer},
     ring::{Inbox, MEMORY_BYTES, Outlet, RING_BYTES},
@@ -15,12 +14,10 @@ use kddm_cluster::{ClusterId, Key};
 use kddm_coherence::{Body, Message};
 use kddm_memory::{Arena, ArenaConfig, SharedBytes};
 use kddm_object::{Incarnation, NodeId, ObjectKey, SetId, ViewId};
-use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 use std::{
     net::SocketAddr,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
-    sync::{Arc, Barrier},
-    thread,
+    os::fd::{AsFd, OwnedFd},
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -28,7 +25,7 @@ const TAKEN: usize = 0;
 const PUT: usize = 128;
 const BYTES: usize = 4096;
 
-fn node(id: u8) -> NodeId {
+pub(super) fn node(id: u8) -> NodeId {
     NodeId::new(id).unwrap()
 }
 
@@ -45,19 +42,19 @@ fn config(me: u8, network: u8) -> TcpConfig {
     }
 }
 
-fn message(number: u32) -> Message {
+pub(super) fn message(number: u32) -> Message {
     let key = ObjectKey::new(SetId(1), number);
     Message { view: ViewId(1), incarnation: Incarnation(1), clock: 0, key, body: Body::Evict }
 }
 
 /// Node 1, which is done wrong; node 2, which does it; and node 3, which goes on.
-struct Meeting {
-    nodes: [Shm; 3],
-    told: [Vec<Event>; 3],
+pub(super) struct Meeting {
+    pub(super) nodes: [Shm; 3],
+    pub(super) told: [Vec<Event>; 3],
 }
 
 impl Meeting {
-    fn new(network: u8) -> Meeting {
+    pub(super) fn new(network: u8) -> Meeting {
         let nodes = [1, 2, 3].map(|id| {
             let arena = Arc::new(Arena::new(ArenaConfig::new(8 << 20)).unwrap());
             Shm::start(config(id, network), arena).unwrap()
@@ -85,6 +82,16 @@ impl Meeting {
                 "waited too long for {what}; told {:?}",
                 self.told
             );
+        }
+    }
+
+    /// Waits until nodes 1 and 2 share memory.
+    fn until_met_again(&mut self) {
+        let begin = Instant::now();
+        let up = |shm: &Shm, peer: usize| shm.links[peer].as_ref().is_some_and(|link| link.is_up());
+        while !(up(&self.nodes[0], 2) && up(&self.nodes[1], 1)) {
+            self.nodes.iter_mut().zip(&mut self.told).for_each(|(node, told)| node.poll(told));
+            assert!(begin.elapsed() < Duration::from_secs(30), "nodes 1 and 2 do not meet again");
         }
     }
 
@@ -168,6 +175,68 @@ fn a_member_that_offers_what_it_must_not_is_lost() {
     }
 }
 
+/// Whatever a member writes, at any time, into the memory that it shares: its session ends with a reason or goes on, and the others go on.
+#[test]
+fn garbage_in_shared_memory_harms_nobody_else() {
+    let given: Option<u64> = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or(std::process::id().into());
+    println!("SEED={seed} repeats it");
+    let mut random = Random(seed + 1);
+    let mut meeting = Meeting::new(244);
+    let mut ended = 0;
+    for round in 0..400 {
+        for (from, to) in [(0, 2), (1, 1)] {
+            meeting.nodes[from].send(node(to), &message(round));
+            meeting.nodes[from].flush();
+        }
+        // The ring in which node 1 takes what node 2 writes, and the one of node 2, into which node 1 writes.
+        let [one, two, _] = &meeting.nodes;
+        for (writer, peer) in [(two, 1), (one, 2)] {
+            if let Some(link) = writer.links[peer].as_ref().filter(|link| link.is_up()) {
+                scribble(link.peer_memory(), &mut random);
+            }
+        }
+        meeting.nodes[2].send(node(1), &message(round));
+        meeting.nodes[2].flush();
+        meeting.until("the others", |told| told[0].contains(&Event::Message(node(3), message(round))));
+        for event in meeting.told[0].drain(..) {
+            if let Event::PeerDown { node: lost, reason, .. } = event {
+                assert_eq!(lost, node(2), "{reason}");
+                assert!(!reason.is_empty());
+                ended += 1;
+            }
+        }
+        assert!(
+            !meeting.told[2]
+                .iter()
+                .any(|event| matches!(event, Event::PeerDown { node: lost, .. } if *lost == node(1)))
+        );
+        meeting.told.iter_mut().for_each(Vec::clear);
+        if round % 20 == 0 {
+            // So that there is something to harm.
+            meeting.until_met_again();
+        }
+    }
+    println!("node 2's sessions with node 1 ended {ended} times");
+    assert!(ended > 0, "nothing was harmed: nothing was tried");
+}
+
+/// Writes something somewhere.
+fn scribble(memory: &SharedBytes, random: &mut Random) {
+    let word = random.number() as usize % 24 * 8;
+    let value = match random.number() % 3 {
+        0 => random.number(),
+        1 => random.number() % 1024,
+        _ => memory.word(word).load(Relaxed).wrapping_add(random.number() % 64),
+    };
+    match random.number() % 3 {
+        0 => memory.word(word).store(value, Relaxed),
+        _ => {
+            memory.write(BYTES + random.number() as usize % (RING_BYTES - 64), &value.to_le_bytes().repeat(8))
+        }
+    }
+}
+
 #[test]
 fn strangers_at_the_door_are_nobody() {
     let mut meeting = Meeting::new(241);
@@ -187,7 +256,8 @@ fn strangers_at_the_door_are_nobody() {
                 }
             }
             meeting.nodes[0].arm();
-            meeting.nodes[0].poll(&mut meeting.told[0]);
+            meeting.nodes[0].poll(&mut meeting.told[0]); // as before sleeping
+            meeting.nodes[0].poll(&mut meeting.told[0]); // and as after it
             stranger
         })
         .collect();
@@ -213,79 +283,20 @@ fn who_was_given_up_reads_nothing() {
     assert!(outlet.is_over());
 }
 
-#[test]
-fn what_is_written_is_taken_whole_wherever_the_ring_ends() {
-    let (mut inbox, descriptor) = Inbox::new().unwrap();
-    let mut outlet = Outlet::map(&descriptor).unwrap();
-    let (mut sent, mut came) = (Vec::new(), Vec::new());
-    for number in 0..10_000usize {
-        let bytes: Vec<u8> = (0..number * 37 % 350).map(|at| (number ^ at) as u8).collect();
-        if !outlet.write(&bytes).unwrap() {
-            outlet.publish();
-            assert!(inbox.take(&mut came).unwrap(), "the sender waits for room");
-            assert!(outlet.write(&bytes).unwrap());
-        }
-        sent.extend(bytes);
-    }
-    outlet.publish();
-    inbox.take(&mut came).unwrap();
-    assert!(sent == came);
-}
+/// xorshift64 (Marsaglia, 2003).
+pub(super) struct Random(pub(super) u64);
 
-/// Two threads that send each other one number after the other, and sleep in between: a wake-up that is lost stops both.
-#[test]
-fn no_wake_up_is_lost() {
-    const ROUNDS: u64 = 100_000;
-    let (one, of_one) = Inbox::new().unwrap();
-    let (two, of_two) = Inbox::new().unwrap();
-    let (to_one, to_two) = (Outlet::map(&of_one).unwrap(), Outlet::map(&of_two).unwrap());
-    let bells = [Bell::new().unwrap(), Bell::new().unwrap()];
-    let start = Barrier::new(2);
-    let play = |me: u64, mut inbox: Inbox, mut outlet: Outlet, rings: &Bell, hears: &Bell| {
-        let mut poll = Poll::new().unwrap();
-        let mut events = Events::with_capacity(4);
-        poll.registry()
-            .register(&mut SourceFd(&hears.as_fd().as_raw_fd()), Token(0), Interest::READABLE)
-            .unwrap();
-        start.wait();
-        let (mut bytes, mut slept, mut random) = (Vec::new(), 0, me + 1);
-        for round in 0..ROUNDS {
-            if round % 2 == me {
-                assert!(outlet.write(&round.to_le_bytes()).unwrap());
-                if outlet.publish() {
-                    rings.ring();
-                }
-                continue;
-            }
-            bytes.clear();
-            // xorshift64 (Marsaglia, 2003): now and then it sleeps at once, now and then just when something comes.
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            for _ in 0..random % 64 {
-                std::hint::spin_loop();
-            }
-            while bytes.is_empty() {
-                inbox.take(&mut bytes).unwrap();
-                if bytes.is_empty() {
-                    inbox.sleep();
-                    inbox.take(&mut bytes).unwrap();
-                    if bytes.is_empty() {
-                        poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
-                        assert!(!events.is_empty(), "round {round}: nobody rang");
-                        slept += 1;
-                    }
-                }
-            }
-            inbox.wake();
-            assert_eq!(bytes, round.to_le_bytes());
-        }
-        slept
-    };
-    let slept = thread::scope(|scope| {
-        let first = scope.spawn(|| play(0, one, to_two, &bells[0], &bells[1]));
-        let second = scope.spawn(|| play(1, two, to_one, &bells[1], &bells[0]));
-        first.join().unwrap() + second.join().unwrap()
-    });
-    assert!(slept > 0, "nobody ever slept: nothing was tried");
+impl Random {
+    pub(super) fn number(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// So that one sleeps now and then at once, and now and then just when something comes.
+    pub(super) fn dawdle(&mut self, most: u64) {
+        let turns = self.number() % most;
+        (0..turns).for_each(|_| std::hint::spin_loop());
+    }
 }

@@ -1,7 +1,7 @@
 //! The contract, kept.
 
 use super::{
-    Shm,
+    Shm, Sleep,
     door::Guest,
     link::Link,
     offer::{Invitation, Offer},
@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The connections are looked at before sleeping, and after so many polls: that takes a system call, looking at rings none.
+/// The connections are looked at after sleeping, and after so many polls: that takes a system call, looking at rings none.
 const POLLS: u32 = 32;
 
 /// Bytes that are copied in one turn, so that a large READ does not stop the others for long.
@@ -52,10 +52,7 @@ impl Transport for Shm {
         };
         match done {
             None => self.read_later(source.node),
-            Some(good) => {
-                self.news.read_done(token, good);
-                self.wake_poller();
-            }
+            Some(good) => self.news.read_done(token, good),
         }
     }
 
@@ -73,18 +70,20 @@ impl Transport for Shm {
         self.wake_poller();
     }
 
+    fn finished(&mut self, events: &mut Vec<Event>) {
+        events.append(&mut self.news.events);
+    }
+
     fn poll(&mut self, events: &mut Vec<Event>) {
-        self.polls += 1;
-        if std::mem::take(&mut self.before_sleep) || self.polls >= POLLS {
-            self.polls = 0;
+        if self.is_time_for_connections() {
             self.poll_connections();
         }
-        // After the connections: looking at them takes note of bells, and what they rang for must be found then.
         self.take_messages();
         self.publish();
         self.copy();
         if !self.news.events.is_empty() && std::mem::take(&mut self.asleep) {
             self.links.iter().flatten().for_each(|link| link.wake());
+            self.sleep = Sleep::No;
         }
         events.append(&mut self.news.events);
         // A copy that is to go on.
@@ -96,10 +95,14 @@ impl Transport for Shm {
     }
 
     fn arm(&mut self) -> bool {
+        // Who polls only once for each sleep has not come to it.
+        if self.sleep == Sleep::Over {
+            self.poll_connections();
+        }
         self.flush();
         self.links.iter().flatten().for_each(|link| link.sleep());
         self.asleep = true;
-        self.before_sleep = true;
+        self.sleep = Sleep::Next;
         true
     }
 
@@ -108,24 +111,13 @@ impl Transport for Shm {
     }
 
     fn counters(&self) -> Counters {
-        let (ours, control) = (self.news.counters, self.tcp.counters());
-        Counters {
-            bytes_sent: ours.bytes_sent + control.bytes_sent,
-            bytes_received: ours.bytes_received + control.bytes_received,
-            ..ours
-        }
+        self.tcp.counters_beside(self.news.counters)
     }
 
     fn peers(&self) -> Vec<PeerState> {
-        let mut peers = self.tcp.peers();
-        for peer in &mut peers {
-            let link = self.links.get(usize::from(peer.node.get())).and_then(Option::as_ref);
-            if peer.up.is_some() && !link.is_some_and(|link| link.is_up()) {
-                peer.up = None;
-                peer.reason = "memory is being shared with it".to_owned();
-            }
-        }
-        peers
+        let link = |node: NodeId| self.links.get(usize::from(node.get()))?.as_ref();
+        let is_up = |node| link(node).is_some_and(|link| link.is_up());
+        self.tcp.peers_beside(is_up, "memory is being shared with it")
     }
 
     fn disconnect(&mut self) {
@@ -140,6 +132,22 @@ impl Transport for Shm {
 }
 
 impl Shm {
+    /// Looking at the connections takes note of bells. The last look before sleeping does not, so that a bell which rings meanwhile is heard;
+    /// and whatever connections have is heard, too.
+    fn is_time_for_connections(&mut self) -> bool {
+        self.polls += 1;
+        let now = match self.sleep {
+            Sleep::Next => false,
+            Sleep::Over => true,
+            Sleep::No => self.polls >= POLLS,
+        };
+        self.sleep = if self.sleep == Sleep::Next { Sleep::Over } else { Sleep::No };
+        if now {
+            self.polls = 0;
+        }
+        now
+    }
+
     fn up(&mut self, node: NodeId) -> Option<&mut Link> {
         link_of(&mut self.links, node).filter(|link| link.is_up())
     }
@@ -203,9 +211,9 @@ impl Shm {
         }
     }
 
-    /// Whoever is about to sleep, or sleeps, does not if there is something to tell or to copy.
+    /// Whoever is about to sleep, or sleeps, does not if there is more to copy.
     fn wake_poller(&self) {
-        if self.asleep && !(self.news.events.is_empty() && self.reading.is_empty()) {
+        if self.asleep && !self.reading.is_empty() {
             self.tcp.wake();
         }
     }

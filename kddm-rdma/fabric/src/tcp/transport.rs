@@ -12,9 +12,8 @@ use super::{
 use crate::{Counters, Event, PeerState, Transport};
 use kddm_coherence::{Message, ReadToken};
 use kddm_object::{Location, NodeId, SlotId, limits::MAX_OBJECT_SIZE};
-use mio::{Events, Interest, event, unix::SourceFd};
+use mio::{Events, event};
 use std::{
-    collections::VecDeque,
     io::ErrorKind,
     os::fd::{AsRawFd, RawFd},
     time::{Duration, Instant},
@@ -116,7 +115,7 @@ impl Transport for Tcp {
 
 impl Tcp {
     /// Looks once at everything; what there is to tell is in `told` afterwards.
-    fn look(&mut self) {
+    pub(super) fn look(&mut self) {
         self.shared.now = Instant::now();
         let mut ready = std::mem::replace(&mut self.ready, Events::with_capacity(0));
         loop {
@@ -144,43 +143,8 @@ impl Tcp {
         }
     }
 
-    /// [`Transport::poll`], for a fabric that is built on this one; true if its device has news.
-    pub(crate) fn poll_control(&mut self, told: &mut VecDeque<Told>) -> bool {
-        self.look();
-        told.extend(self.shared.told.drain(..));
-        std::mem::take(&mut self.news)
-    }
-
-    /// Says something to a peer's fabric, in the order of sessions and of what was said before; false if there is no session.
-    pub(crate) fn say(&mut self, to: NodeId, word: &[u8]) -> bool {
-        self.in_session(to, |session, channel, _| session.say(word, channel))
-    }
-
-    /// Ends the session with `node`, which did what it must not, or cannot be reached.
-    pub(crate) fn fault(&mut self, node: NodeId, reason: String) {
-        if let Some((place, _)) = self.peer(node).and_then(|peer| peer.session) {
-            self.break_later(place, End::Fault(reason));
-        }
-    }
-
-    /// Makes the fabric's descriptor readable whenever `descriptor` becomes so; [`Tcp::poll_control`] tells of it if it has `news`.
-    pub(crate) fn watch(&self, descriptor: RawFd, news: bool) -> std::io::Result<()> {
-        let (token, interest) = match news {
-            true => (NEWS, Interest::READABLE | Interest::WRITABLE),
-            false => (COMPLETIONS, Interest::READABLE),
-        };
-        self.poll.registry().register(&mut SourceFd(&descriptor), token, interest)
-    }
-
-    /// Ends [`Tcp::watch`]. Closing does so, too, where no other process has the descriptor.
-    pub(crate) fn unwatch(&self, descriptor: RawFd) {
-        if let Err(error) = self.poll.registry().deregister(&mut SourceFd(&descriptor)) {
-            tracing::error!(reason = %error, "BUG: a descriptor that was not watched");
-        }
-    }
-
     /// Does something in the session with `node`; false if there is none.
-    fn in_session(
+    pub(super) fn in_session(
         &mut self,
         node: NodeId,
         work: impl FnOnce(&mut Session, &mut Channel, &mut Shared) -> Result<(), String>,
@@ -201,7 +165,7 @@ impl Tcp {
     }
 
     /// A connection turned out to be broken while somebody else was being served: it ends with the next poll.
-    fn break_later(&mut self, place: usize, end: End) {
+    pub(super) fn break_later(&mut self, place: usize, end: End) {
         if let Some(Some(connection)) = self.connections.get_mut(place) {
             connection.broken.get_or_insert(end);
             self.again.push(place);

@@ -97,24 +97,13 @@ impl Transport for Verbs {
     }
 
     fn counters(&self) -> Counters {
-        let (ours, control) = (self.hardware.counters, self.tcp.counters());
-        Counters {
-            bytes_sent: ours.bytes_sent + control.bytes_sent,
-            bytes_received: ours.bytes_received + control.bytes_received,
-            ..ours
-        }
+        self.tcp.counters_beside(self.hardware.counters)
     }
 
     fn peers(&self) -> Vec<PeerState> {
-        let mut peers = self.tcp.peers();
-        for peer in &mut peers {
-            let link = self.links[usize::from(peer.node.get())].as_ref();
-            if peer.up.is_some() && !link.is_some_and(|link| link.is_up()) {
-                peer.up = None;
-                peer.reason = "its queue pairs are being connected".to_owned();
-            }
-        }
-        peers
+        let link = |node: NodeId| self.links.get(usize::from(node.get()))?.as_ref();
+        let is_up = |node| link(node).is_some_and(|link| link.is_up());
+        self.tcp.peers_beside(is_up, "its queue pairs are being connected")
     }
 
     fn disconnect(&mut self) {

@@ -1,78 +1,23 @@
 //! Shared memory under the suite.
 
 use crate::{
-    fixture::{Cluster, Fixture, message, node, numbers, reads},
+    fixture::{Cluster, message, node, numbers, reads},
     suite::pattern,
-    tcp::{configs, wait_for},
+    tcp::{Nodes, Start, configs},
 };
 use kddm_coherence::ReadToken;
 use kddm_fabric::{
-    Transport,
     shm::{self, StartError},
     tcp::TcpConfig,
 };
 use kddm_memory::Arena;
-use kddm_object::{Incarnation, NodeId};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
-pub struct Shm {
-    configs: BTreeMap<NodeId, TcpConfig>,
-    transports: BTreeMap<NodeId, shm::Shm>,
-    frozen: BTreeSet<NodeId>,
-    start: Instant,
-}
+pub type Shm = Nodes<shm::Shm>;
 
-impl Fixture for Shm {
-    const SERVES_READS: bool = false;
-
-    fn start(arenas: &[Arc<Arena>]) -> Shm {
-        let configs = configs(arenas.len() as u8);
-        let start = |(config, arena): (&TcpConfig, &Arc<Arena>)| {
-            (config.me, shm::Shm::start(config.clone(), arena.clone()).unwrap())
-        };
-        let transports = configs.values().zip(arenas).map(start).collect();
-        Shm { configs, transports, frozen: BTreeSet::new(), start: Instant::now() }
-    }
-
-    fn transport(&mut self, node: NodeId) -> Option<&mut dyn Transport> {
-        let hot = !self.frozen.contains(&node);
-        self.transports.get_mut(&node).filter(|_| hot).map(|transport| transport as _)
-    }
-
-    fn wait(&mut self) {
-        let frozen = &self.frozen;
-        let hot = self.transports.iter_mut().filter(|(node, _)| !frozen.contains(node));
-        let mut hot: Vec<_> = hot.map(|(_, hot)| hot).collect();
-        hot.iter_mut().for_each(|transport| {
-            transport.arm();
-        });
-        // What came before does not tell of itself: it is polled for soon.
-        wait_for(hot.into_iter().map(|hot| &*hot as &dyn Transport), Duration::from_millis(10));
-    }
-
-    fn now(&self) -> Duration {
-        self.start.elapsed()
-    }
-
-    fn kill(&mut self, node: NodeId) {
-        self.transports.remove(&node); // the kernel closes its sockets, as after a crash of the process
-    }
-
-    fn revive(&mut self, node: NodeId, incarnation: Incarnation, arena: Arc<Arena>) {
-        let config = TcpConfig { incarnation, ..self.configs[&node].clone() };
-        self.transports.insert(node, shm::Shm::start(config, arena).unwrap());
-    }
-
-    fn freeze(&mut self, node: NodeId) {
-        self.frozen.insert(node);
-    }
-
-    fn thaw(&mut self, node: NodeId) {
-        self.frozen.remove(&node);
+impl Start for shm::Shm {
+    fn begin(config: TcpConfig, arena: Arc<Arena>) -> shm::Shm {
+        shm::Shm::start(config, arena).unwrap()
     }
 }
 

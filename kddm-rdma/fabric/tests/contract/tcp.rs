@@ -1,4 +1,4 @@
-//! tcp over loopback under the suite.
+//! tcp over loopback under the suite, and what other fabrics whose peers meet over tcp have in common with it.
 
 use crate::fixture::{Fixture, node};
 use kddm_cluster::{ClusterId, Key};
@@ -19,12 +19,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub struct Tcp {
+/// A fabric whose peers meet over tcp.
+pub trait Start: Transport + Sized {
+    /// As of [`Fixture`].
+    const SERVES_READS: bool = false;
+    fn begin(config: TcpConfig, arena: Arc<Arena>) -> Self;
+}
+
+impl Start for tcp::Tcp {
+    const SERVES_READS: bool = true;
+
+    fn begin(config: TcpConfig, arena: Arc<Arena>) -> tcp::Tcp {
+        tcp::Tcp::start(config, arena).unwrap()
+    }
+}
+
+/// Its nodes, all in this process.
+pub struct Nodes<T> {
     configs: BTreeMap<NodeId, TcpConfig>,
-    transports: BTreeMap<NodeId, tcp::Tcp>,
+    pub transports: BTreeMap<NodeId, T>,
     frozen: BTreeSet<NodeId>,
     start: Instant,
 }
+
+pub type Tcp = Nodes<tcp::Tcp>;
 
 /// Configurations of nodes 1 to n, on loopback addresses that no other test and no other process of the suite has.
 pub fn configs(nodes: u8) -> BTreeMap<NodeId, TcpConfig> {
@@ -57,14 +75,15 @@ pub fn wait_for<'a>(transports: impl Iterator<Item = &'a dyn Transport>, time: D
     !events.is_empty()
 }
 
-impl Fixture for Tcp {
-    fn start(arenas: &[Arc<Arena>]) -> Tcp {
+impl<T: Start> Fixture for Nodes<T> {
+    const SERVES_READS: bool = T::SERVES_READS;
+
+    fn start(arenas: &[Arc<Arena>]) -> Nodes<T> {
         let configs = configs(arenas.len() as u8);
-        let start = |(config, arena): (&TcpConfig, &Arc<Arena>)| {
-            (config.me, tcp::Tcp::start(config.clone(), arena.clone()).unwrap())
-        };
-        let transports = configs.values().zip(arenas).map(start).collect();
-        Tcp { configs, transports, frozen: BTreeSet::new(), start: Instant::now() }
+        let begin =
+            |(config, arena): (&TcpConfig, &Arc<Arena>)| (config.me, T::begin(config.clone(), arena.clone()));
+        let transports = configs.values().zip(arenas).map(begin).collect();
+        Nodes { configs, transports, frozen: BTreeSet::new(), start: Instant::now() }
     }
 
     fn transport(&mut self, node: NodeId) -> Option<&mut dyn Transport> {
@@ -73,8 +92,12 @@ impl Fixture for Tcp {
     }
 
     fn wait(&mut self) {
-        let hot = self.transports.iter().filter(|(node, _)| !self.frozen.contains(node));
-        wait_for(hot.map(|(_, transport)| transport as _), Duration::from_secs(1));
+        let hot = self.transports.iter_mut().filter(|(node, _)| !self.frozen.contains(node));
+        let mut hot: Vec<_> = hot.map(|(_, hot)| hot).collect();
+        let armed = hot.iter_mut().filter_map(|transport| transport.arm().then_some(())).count() > 0;
+        // What came before arming does not tell of itself: it is polled for soon.
+        let time = Duration::from_millis(if armed { 10 } else { 1000 });
+        wait_for(hot.into_iter().map(|hot| &*hot as &dyn Transport), time);
     }
 
     fn now(&self) -> Duration {
@@ -82,12 +105,12 @@ impl Fixture for Tcp {
     }
 
     fn kill(&mut self, node: NodeId) {
-        self.transports.remove(&node); // the kernel closes its sockets, as after a crash of the process
+        self.transports.remove(&node); // the kernel closes what it had open, as after a crash of the process
     }
 
     fn revive(&mut self, node: NodeId, incarnation: Incarnation, arena: Arc<Arena>) {
         let config = TcpConfig { incarnation, ..self.configs[&node].clone() };
-        self.transports.insert(node, tcp::Tcp::start(config, arena).unwrap());
+        self.transports.insert(node, T::begin(config, arena));
     }
 
     fn freeze(&mut self, node: NodeId) {

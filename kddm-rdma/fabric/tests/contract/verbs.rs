@@ -1,83 +1,24 @@
 //! RDMA under the suite: all nodes in one process, on the device of this machine.
 
 use crate::{
-    fixture::{Cluster, Fixture, message, node, numbers, reads},
+    fixture::{Cluster, message, node, numbers, reads},
     suite::pattern,
-    tcp::configs,
+    tcp::{Nodes, Start},
 };
 use kddm_coherence::ReadToken;
 use kddm_fabric::{
     Event, Transport,
+    tcp::TcpConfig,
     verbs::{self, VerbsConfig},
 };
 use kddm_memory::Arena;
-use kddm_object::{Incarnation, NodeId};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-pub struct Verbs {
-    configs: BTreeMap<NodeId, VerbsConfig>,
-    pub transports: BTreeMap<NodeId, verbs::Verbs>,
-    frozen: BTreeSet<NodeId>,
-    start: Instant,
-}
+pub type Verbs = Nodes<verbs::Verbs>;
 
-impl Fixture for Verbs {
-    const SERVES_READS: bool = false;
-
-    fn start(arenas: &[Arc<Arena>]) -> Verbs {
-        let on_the_device = |(id, control)| (id, VerbsConfig { control, choice: Default::default() });
-        let configs: BTreeMap<_, _> = configs(arenas.len() as u8).into_iter().map(on_the_device).collect();
-        let start = |(config, arena): (&VerbsConfig, &Arc<Arena>)| {
-            (config.control.me, verbs::Verbs::start(config.clone(), arena.clone()).unwrap())
-        };
-        let transports = configs.values().zip(arenas).map(start).collect();
-        Verbs { configs, transports, frozen: BTreeSet::new(), start: Instant::now() }
-    }
-
-    fn transport(&mut self, node: NodeId) -> Option<&mut dyn Transport> {
-        let hot = !self.frozen.contains(&node);
-        self.transports.get_mut(&node).filter(|_| hot).map(|transport| transport as _)
-    }
-
-    fn wait(&mut self) {
-        let frozen = &self.frozen;
-        let mut hot: Vec<_> = self
-            .transports
-            .iter_mut()
-            .filter(|(node, _)| !frozen.contains(node))
-            .map(|(_, hot)| hot)
-            .collect();
-        hot.iter_mut().for_each(|transport| {
-            transport.arm();
-        });
-        // What completed before does not tell of itself: it is polled for soon.
-        crate::tcp::wait_for(hot.into_iter().map(|hot| &*hot as &dyn Transport), Duration::from_millis(10));
-    }
-
-    fn now(&self) -> Duration {
-        self.start.elapsed()
-    }
-
-    fn kill(&mut self, node: NodeId) {
-        self.transports.remove(&node); // the kernel ends its queue pairs, as after a crash of the process
-    }
-
-    fn revive(&mut self, node: NodeId, incarnation: Incarnation, arena: Arc<Arena>) {
-        let mut config = self.configs[&node].clone();
-        config.control.incarnation = incarnation;
-        self.transports.insert(node, verbs::Verbs::start(config, arena).unwrap());
-    }
-
-    fn freeze(&mut self, node: NodeId) {
-        self.frozen.insert(node);
-    }
-
-    fn thaw(&mut self, node: NodeId) {
-        self.frozen.remove(&node);
+impl Start for verbs::Verbs {
+    fn begin(control: TcpConfig, arena: Arc<Arena>) -> verbs::Verbs {
+        verbs::Verbs::start(VerbsConfig { control, choice: Default::default() }, arena).unwrap()
     }
 }
 

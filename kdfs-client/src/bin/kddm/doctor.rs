@@ -26,7 +26,7 @@ pub struct Arguments {
     /// This machine's address, where no cluster file says it.
     #[arg(long, value_name = "IP", conflicts_with_all = ["dir", "config"])]
     address: Option<IpAddr>,
-    /// Ask for this fabric, whatever the cluster file says: tcp or verbs.
+    /// Ask for this fabric, whatever the cluster file says: tcp, verbs or shm.
     #[arg(long, value_name = "NAME")]
     fabric: Option<Fabric>,
     /// Use this RDMA device, whatever the cluster file says.

@@ -2,7 +2,7 @@
 
 use super::up::Wanted;
 use anyhow::{Context, Result, bail, ensure};
-use kddm_cluster::{Cluster, ClusterId, Key, Member, MetricsAt, parse_size, paths};
+use kddm_cluster::{Cluster, ClusterId, Fabric, Key, Member, MetricsAt, parse_size, paths};
 use kddm_object::NodeId;
 use kdfs_client::{Connection, programs};
 use kdfs_format::sets;
@@ -65,7 +65,7 @@ impl Playground {
         let cluster = Cluster {
             id: ClusterId::generate()?,
             key_file: "cluster.key".into(),
-            fabric: wanted.fabric,
+            fabric: wanted.fabric.unwrap_or(Fabric::Shm),
             arena_bytes: arena(wanted.arena.as_deref().unwrap_or(DEFAULT_ARENA))?,
             port,
             root: sets::inode_number(ROOT_NODE, sets::ROOT_LOCAL_ID),

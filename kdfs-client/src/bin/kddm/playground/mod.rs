@@ -26,9 +26,10 @@ pub enum Command {
         /// Where everything of the playground is.
         #[arg(long, value_name = "DIR")]
         dir: PathBuf,
-        /// How bytes move between the nodes: tcp, shm (memory that they share), or verbs (RDMA, where this host has a device).
-        #[arg(long, default_value = "tcp")]
-        fabric: Fabric,
+        /// How bytes move between the nodes: shm (memory that they share), tcp, or verbs (RDMA, where this host has a device). Not given: shm,
+        /// or what an existing DIR has.
+        #[arg(long)]
+        fabric: Option<Fabric>,
         /// Memory for objects on each node, as "128 MiB". Not given: 64 MiB, whatever it was before.
         #[arg(long, value_name = "SIZE")]
         arena: Option<String>,

@@ -22,7 +22,7 @@ const MEETING: Duration = Duration::from_secs(10);
 pub struct Wanted {
     pub nodes: Option<u8>,
     pub dir: PathBuf,
-    pub fabric: Fabric,
+    pub fabric: Option<Fabric>,
     pub arena: Option<String>,
     pub diskless: Option<u8>,
     pub unsound: bool,
@@ -56,7 +56,7 @@ fn playground(wanted: &Wanted) -> Result<Playground> {
     ensure!(
         same(wanted.nodes, has)
             && same(wanted.diskless, diskless)
-            && wanted.fabric == playground.cluster.fabric,
+            && wanted.fabric.is_none_or(|asked| asked == playground.cluster.fabric),
         "{}: has {has} nodes, {diskless} of them diskless, over {}; leave these options out, or give a new directory",
         wanted.dir.display(),
         playground.cluster.fabric
