@@ -78,7 +78,7 @@ fn rounds<'a>(session: &'a Session, set: &'a Set) -> Vec<(&'static str, u32, Rou
     vec![
         ("ring round trip", 0, Box::new(|| Ok(session.ping()?))),
         ("get and put, hit", BYTES, Box::new(|| Ok(set.get(0)?.put()?))),
-        ("get, hit; put with the next", BYTES, Box::new(|| Ok(drop(set.get(0)?)))),
+        ("get, hit; put with the next", BYTES, Box::new(|| set.get(0).map(drop).map_err(Into::into))),
         (
             "grab, change and put, hit",
             BYTES,

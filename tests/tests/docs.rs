@@ -26,6 +26,18 @@ fn the_page_shell_is_true() {
     run_page("shell");
 }
 
+#[test]
+fn the_page_programs_is_true() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let page = fs::read_to_string(root.join("docs/programs.md")).unwrap();
+    let example = fs::read_to_string(root.join("kdfs-client/examples/counter.rs")).unwrap();
+    assert!(
+        page.contains(&format!("```rust\n{example}```")),
+        "the page shows another program than the example counter"
+    );
+    run_page("programs");
+}
+
 /// A command of a page, and what it is to print.
 #[derive(Debug, PartialEq)]
 struct Step {
@@ -118,7 +130,9 @@ impl Page {
         let path = env::var("PATH").unwrap_or_default();
         let mut bash = Command::new("bash");
         bash.args(["-c", r#"exec bash "$0" </dev/null 2>&1"#]).arg(&script).current_dir(&work);
-        bash.env("PATH", format!("{}:{path}", programs.display())).env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
+        let examples = programs.join("examples");
+        bash.env("PATH", format!("{}:{}:{path}", programs.display(), examples.display()));
+        bash.env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
         bash.env_remove("KDDM_DIR");
         let output = run(&mut bash, LIMIT).unwrap_or_else(|error| panic!("{error:#}"));
         let text = String::from_utf8_lossy(&output.stdout);

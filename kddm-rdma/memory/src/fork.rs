@@ -66,7 +66,11 @@ mod tests {
         assert!(!mark.is_childs());
         // SAFETY: the child looks at a word and ends, which is all that the child of a process with threads may do.
         match unsafe { fork() }.unwrap() {
-            ForkResult::Child => unsafe { nix::libc::_exit(i32::from(mark.is_childs())) },
+            ForkResult::Child => {
+                let said = i32::from(mark.is_childs());
+                // SAFETY: it ends this process and touches nothing.
+                unsafe { nix::libc::_exit(said) }
+            }
             ForkResult::Parent { child } => {
                 assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 1));
                 assert!(!mark.is_childs());

@@ -149,7 +149,8 @@ impl Welcome {
 }
 
 fn put_text(into: &mut [u8], text: &str) {
-    let length = text.floor_char_boundary(into.len());
+    let length =
+        (0..=into.len().min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or_default();
     into[..length].copy_from_slice(&text.as_bytes()[..length]);
 }
 

@@ -41,7 +41,7 @@ impl Tcp {
     /// Ends [`Tcp::watch`]. Closing does so, too, where no other process has the descriptor.
     pub(crate) fn unwatch(&self, descriptor: RawFd) {
         if let Err(error) = self.poll.registry().deregister(&mut SourceFd(&descriptor)) {
-            tracing::error!(%error, "BUG: a descriptor that was not watched");
+            tracing::error!(reason = %error, "BUG: a descriptor that was not watched");
         }
     }
 

@@ -31,7 +31,9 @@ pub fn run(gatherer: &mut Gatherer, interval: Duration) -> Result<()> {
                 }
                 match event::read()? {
                     Event::Key(key) if is_end(key.code, key.modifiers) => return Ok(()),
-                    Event::Resize(..) => drop(terminal.draw(|frame| draw(frame, &report))?),
+                    Event::Resize(..) => {
+                        terminal.draw(|frame| draw(frame, &report))?;
+                    }
                     _ => {}
                 }
             }
