@@ -206,7 +206,8 @@ ssize_t kddm_set_object_size(kddm_set *set);
 /* ---- Holds --------------------------------------------------------------------------------------------------------
  *
  * An object is named by its set and a number. What nobody has touched is all zeros. A program has up to 4096 holds
- * (-ENOLCK), and their bytes have to fit into its window (-ENOBUFS).
+ * (-ENOLCK), and their bytes have to fit into its window (-ENOBUFS). A hold is nobody's in particular: a program that wants
+ * what it holds exclusively itself, waits for itself.
  *
  * Of all that take a hold:  -EACCES       the set's mode lets the program's user not get, or not grab
  *                           -ESTALE       the set was destroyed
