@@ -206,7 +206,8 @@ ssize_t kddm_set_object_size(kddm_set *set);
 /* ---- Holds --------------------------------------------------------------------------------------------------------
  *
  * An object is named by its set and a number. What nobody has touched is all zeros. A program has up to 4096 holds
- * (-ENOLCK), and their bytes have to fit into its window (-ENOBUFS).
+ * (-ENOLCK), and their bytes have to fit into its window (-ENOBUFS). A hold is nobody's in particular: a program that wants
+ * what it holds exclusively itself, waits for itself.
  *
  * Of all that take a hold:  -EACCES       the set's mode lets the program's user not get, or not grab
  *                           -ESTALE       the set was destroyed
@@ -221,7 +222,7 @@ int kddm_get(kddm_set *set, uint32_t object, kddm_hold **hold);
 /* Takes an exclusive hold: nobody else has any hold of the object, anywhere, until it is put. Waits as long as it takes. */
 int kddm_grab(kddm_set *set, uint32_t object, kddm_hold **hold);
 
-/* As kddm_get and kddm_grab; -EAGAIN: somebody else's hold would have to be waited for. */
+/* As kddm_get and kddm_grab; -EAGAIN: somebody else's hold, or request, would have to be waited for. */
 int kddm_try_get(kddm_set *set, uint32_t object, kddm_hold **hold);
 int kddm_try_grab(kddm_set *set, uint32_t object, kddm_hold **hold);
 
@@ -235,12 +236,16 @@ int kddm_grab_with(kddm_set *set, uint32_t object, const kddm_hold_options *opti
 
 /*
  * Takes a hold of each of `count` objects from `first` on, into `holds`, in ascending order, so that those who take ranges
- * never wait for each other in a circle. If it fails, nothing of the range is held, and all of `holds` is NULL.
+ * never wait for each other in a circle. Their bytes follow each other in memory, without gaps. If it fails, nothing of the
+ * range is held, and all of `holds` is NULL.
  */
 int kddm_get_range(kddm_set *set, uint32_t first, uint32_t count, kddm_hold **holds);
 int kddm_grab_range(kddm_set *set, uint32_t first, uint32_t count, kddm_hold **holds);
 
-/* The object's bytes, until the hold is put; a shared hold's may only be read. NULL: see kddm_last_error(). */
+/*
+ * The object's bytes, until the hold is put; a shared hold's may only be read. They begin at a multiple of 64, unless the
+ * hold is one of a range. NULL: see kddm_last_error().
+ */
 const void *kddm_hold_bytes(kddm_hold *hold);
 
 /*

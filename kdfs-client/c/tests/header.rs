@@ -19,7 +19,9 @@ fn header() -> String {
 /// The functions that the header declares.
 fn declared() -> BTreeSet<String> {
     let header = header();
-    // Without comments, which name functions, too.
+    // Without comments and macros, which name functions, too.
+    let header: String =
+        header.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
     let code: String =
         header.split("/*").map(|part| part.split_once("*/").map_or("", |(_, code)| code)).collect();
     let declarations = code.split(';').filter(|text| !text.contains("typedef"));

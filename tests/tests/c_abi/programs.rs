@@ -71,6 +71,13 @@ fn two_nodes_count_together_however_the_program_is_linked() {
 }
 
 #[test]
+fn an_archive_brings_no_other_names_into_a_program() {
+    let names = Installed::new().shell(r#"nm -g --defined-only "$PREFIX/lib/libkddm.a""#).succeeds();
+    let names: Vec<_> = names.lines().filter_map(|line| line.split(' ').nth(2)).collect();
+    assert!(names.len() > 50 && names.iter().all(|name| name.starts_with("kddm_")), "{names:?}");
+}
+
+#[test]
 fn every_form_of_a_hold_works_and_what_is_wrong_is_refused() {
     let (installed, cluster) = (Installed::new(), Cluster::up(2));
     run(&installed, &cluster, &installed.program("forms"), r#""$R1" "$R2""#).succeeds();
@@ -118,14 +125,13 @@ fn sets_are_their_owners_and_holds_end_with_their_programs() {
     // A child has no part in it, and keeps nothing.
     let children =
         Waiting::start(&installed, &installed.program("children"), &[&cluster.ring(1)], "detached");
-    let programs = || {
-        let kddm = kddm_bench::programs::built("kddm").unwrap();
-        let status = cluster.shell(r#""$K" status --json --dir "$T/..""#).env("K", &kddm).succeeds();
-        status.matches(r#""children-Shared""#).count()
+    let admin = cluster.directory().join("run/1.sock");
+    let attachments = || {
+        let status = kdfs_client::Connection::open(&admin).and_then(|mut server| server.status()).unwrap();
+        status.programs.iter().filter(|program| program.name.starts_with("children")).count()
     };
-    // The server hears of it when it looks.
-    let heard = (0..1000).any(|_| programs() == 1);
-    assert!(heard, "{} attachments of one program that has one", programs());
+    // The server hears of it when it looks next.
+    assert!((0..1000).any(|_| attachments() == 1), "{} attachments of a program that has one", attachments());
     children.go_on();
 
     // When the server dies, its programs are told so.

@@ -69,14 +69,15 @@ static void ranges(void)
     CHECK(kddm_get_range(there, 100, RANGE, holds) == 0);
     for (int at = 0; at < RANGE; at++)
         expect(holds[at], (unsigned char)(100 + at));
+    CHECK((uintptr_t)kddm_hold_bytes(holds[0]) % 64 == 0);
+    CHECK((const char *)kddm_hold_bytes(holds[RANGE - 1]) == (const char *)kddm_hold_bytes(holds[0]) + (RANGE - 1) * SIZE);
     CHECK(kddm_put(holds[3]) == 0);
     CHECK(kddm_put_range(holds, RANGE) == -EINVAL); /* one was put already; the others are now */
-    CHECK(kddm_try_grab(here, 107, &other) == 0 && kddm_put(other) == 0);
+    CHECK(kddm_grab_for(here, 107, 5000000000, &other) == 0 && kddm_put(other) == 0);
 
     static kddm_hold *many[5000];
     memset(many, 1, sizeof many);
-    REFUSED(kddm_get_range(here, 0, 5000, many), ENOLCK, "as many as it may");
-    REFUSED(kddm_get_range(here, 0, 2000, many), ENOBUFS, "larger window");
+    REFUSED(kddm_get_range(here, 0, 5000, many), ENOBUFS, "larger window");
     CHECK(many[0] == NULL && many[4999] == NULL);
 }
 
@@ -166,7 +167,11 @@ static void the_rest(kddm_session *session)
     kddm_set *locks = created(session, "locks", 0);
     CHECK(kddm_set_object_size(locks) == 0);
     CHECK(kddm_grab(locks, 5, &hold) == 0 && kddm_hold_length(hold) == 0 && kddm_hold_mutable(hold));
-    CHECK(kddm_put(hold) == 0 && kddm_destroy_set(session, "locks") == 0);
+    static kddm_hold *many[4096];
+    REFUSED(kddm_get_range(locks, 0, 4096, many), ENOLCK, "as many as it may");
+    CHECK(kddm_put(hold) == 0);
+    CHECK(kddm_get_range(locks, 0, 4096, many) == 0 && kddm_put_range(many, 4096) == 0);
+    CHECK(kddm_destroy_set(session, "locks") == 0);
 }
 
 static int find(const kddm_set_info *set, void *context)
