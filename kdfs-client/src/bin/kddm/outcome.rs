@@ -13,24 +13,29 @@ const CODES: &str = "\
 Exit codes: 0 done; 1 not done, with the reason; 2 wrong usage; 3 there is no such set, object or file;
 4 this user may not; 5 somebody holds it (--nonblock, --timeout).";
 
-/// The exit code that says it best.
+/// The exit code that says best what the server refused.
 pub fn code_of(error: &anyhow::Error) -> u8 {
-    let errno = error.chain().find_map(|cause| {
-        let system = || cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
-        cause.downcast_ref::<Error>().map(Error::errno).or_else(system)
-    });
+    if is_conflict(error) {
+        return 5;
+    }
+    code_of_errno(refusal(error).map(Refusal::errno))
+}
+
+fn code_of_errno(errno: Option<i32>) -> u8 {
     match errno {
         Some(libc::ENOENT | libc::ESTALE) => 3,
         Some(libc::EACCES | libc::EPERM) => 4,
-        Some(libc::EAGAIN | libc::ETIMEDOUT) if is_conflict(error) => 5,
         _ => 1,
     }
 }
 
 /// Whether somebody else had what was wanted.
 pub fn is_conflict(error: &anyhow::Error) -> bool {
-    let refusal = error.chain().find_map(|cause| cause.downcast_ref::<Error>()?.refusal());
-    matches!(refusal, Some(Refusal::WouldBlock | Refusal::TimedOut))
+    matches!(refusal(error), Some(Refusal::WouldBlock | Refusal::TimedOut))
+}
+
+fn refusal(error: &anyhow::Error) -> Option<Refusal> {
+    error.chain().find_map(|cause| cause.downcast_ref::<Error>()?.refusal())
 }
 
 /// Whether whoever read the output has gone.
@@ -39,7 +44,7 @@ pub fn is_unread(error: &anyhow::Error) -> bool {
     causes.any(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Failures of a command that goes on with what is left.
+/// Failures, with files of kDFS and of this host, of a command that goes on with what is left.
 #[derive(Debug, Default)]
 pub struct Failures(Option<u8>);
 
@@ -47,7 +52,9 @@ impl Failures {
     /// Says what failed; the first one gives the exit code.
     pub fn tell(&mut self, error: &anyhow::Error) {
         eprintln!("kddm: {error:#}");
-        self.0.get_or_insert(code_of(error));
+        let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+        let own = causes.find_map(io::Error::raw_os_error);
+        self.0.get_or_insert(own.map_or_else(|| code_of(error), |errno| code_of_errno(Some(errno))));
     }
 
     /// Takes note of an outcome.
