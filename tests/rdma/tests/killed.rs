@@ -17,8 +17,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const NODES: usize = 3;
-/// The one that is killed. The others are in this process.
+/// The one that is killed, or stopped. The others are in this process.
 const VICTIM: usize = 2;
+const MEET: (&str, &str) = ("meet", "met");
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One at a time: the rings of this process are counted.
@@ -67,13 +68,13 @@ impl World {
         });
     }
 
-    /// Another life of the victim, at work, of which the others know.
-    fn victim(&self) -> Victim {
+    /// Another life of the victim, of which the others know, and what it is told.
+    fn victim(&self, orders: &[(&str, &str)]) -> Victim {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kddm-rdma-tests"));
         command.args([
             "serve",
             "--fabric",
-            "shm",
+            Fabric::Shm.name(),
             "--port",
             &self.port.to_string(),
             &(VICTIM - 1).to_string(),
@@ -83,9 +84,9 @@ impl World {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starting a node");
         let mut answers = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let mut victim = Victim(child);
-        for (order, answer) in [("meet", "met"), ("work", "working")] {
+        for &(order, answer) in orders {
             writeln!(victim.0.stdin.as_mut().expect("a pipe"), "{order}").expect("the node runs");
-            assert_eq!(answers.next().and_then(Result::ok).as_deref(), Some(answer));
+            assert_eq!(answers.next().and_then(Result::ok).as_deref(), Some(answer), "{order}");
         }
         self.until("the victim is there", || self.nodes.iter().all(knows));
         self.goes_on("with the victim");
@@ -111,7 +112,12 @@ impl World {
     fn until(&self, what: &str, done: impl Fn() -> bool) {
         let begin = Instant::now();
         while !done() {
-            assert!(begin.elapsed() < PATIENCE, "waited too long: {what}");
+            assert!(
+                begin.elapsed() < PATIENCE,
+                "waited too long: {what}; ended {:?}, good {:?}",
+                self.ended,
+                self.good
+            );
             thread::sleep(Duration::from_millis(1));
         }
     }
@@ -167,7 +173,7 @@ fn who_is_killed_is_missed_at_once_and_leaves_nothing_behind() {
     world.tell(|| {
         world.until("the two have met", || rings() == 4);
         for life in 1..=5 {
-            let mut victim = world.victim();
+            let mut victim = world.victim(&[MEET, ("work", "working")]);
             victim.kill();
             let missed = world.is_missed();
             println!("life {life}: missed after {missed:.1?}");
@@ -182,7 +188,7 @@ fn who_is_killed_is_missed_at_once_and_leaves_nothing_behind() {
 fn who_stands_still_is_missed_and_comes_back() {
     let world = World::new();
     world.tell(|| {
-        let victim = world.victim();
+        let victim = world.victim(&[MEET]);
         let stopped = Stopped::new(victim.pid());
         let missed = world.is_missed();
         println!("missed after {missed:.1?}");
