@@ -30,10 +30,10 @@ fn the_page_shell_is_true() {
 fn the_page_programs_is_true() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let page = fs::read_to_string(root.join("docs/programs.md")).unwrap();
-    let example = fs::read_to_string(root.join("kdfs-client/examples/counter.rs")).unwrap();
+    let example = fs::read_to_string(root.join("kdfs-client/examples/shared_counter.rs")).unwrap();
     assert!(
         page.contains(&format!("```rust\n{example}```")),
-        "the page shows another program than the example counter"
+        "the page shows another program than the example shared_counter"
     );
     run_page("programs");
 }

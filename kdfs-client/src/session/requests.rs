@@ -49,6 +49,8 @@ struct State {
     under_way: usize,
     /// Submissions that were written, ever; and pieces that the server needs until it has taken theirs.
     written: u64,
+    /// Completions that were taken, ever.
+    taken: u64,
     lent: VecDeque<(u64, Piece)>,
     leads: bool,
     futures: usize,
@@ -87,6 +89,7 @@ impl Requests {
             free,
             under_way: 0,
             written: 0,
+            taken: 0,
             lent,
             leads: false,
             futures: 0,
@@ -256,7 +259,9 @@ impl Requests {
     /// Looks, and sleeps, until something comes.
     fn lead<'a>(&'a self, mut state: MutexGuard<'a, State>, most: Option<Duration>) -> MutexGuard<'a, State> {
         state.leads = true;
-        if !look(&mut state) {
+        let before = state.taken;
+        // Others take what comes, too: it may be what this thread waits for.
+        if !look(&mut state) && state.taken == before {
             let since = Instant::now();
             if state.end.sleep() {
                 let waited = MutexGuard::unlocked(&mut state, || self.sleeper.wait(most));
@@ -346,12 +351,12 @@ impl Drop for Requests {
 
 /// Looks for as long as that pays; whether something came.
 fn look(state: &mut MutexGuard<'_, State>) -> bool {
-    let time = state.spin.time();
+    let (time, before) = (state.spin.time(), state.taken);
     if time.is_zero() {
         return state.end.is_waiting();
     }
     let mut since = None;
-    loop {
+    while state.taken == before {
         for _ in 0..LOOKS {
             if state.end.is_waiting() {
                 return true;
@@ -362,9 +367,10 @@ fn look(state: &mut MutexGuard<'_, State>) -> bool {
         if since.get_or_insert_with(Instant::now).elapsed() >= time {
             return false;
         }
-        // Others submit meanwhile.
+        // Others submit, and take, meanwhile.
         MutexGuard::bump(state);
     }
+    true
 }
 
 /// Leads while only futures wait.
@@ -485,6 +491,7 @@ impl State {
         let mut some = false;
         while let Some(completion) = self.end.take() {
             some = true;
+            self.taken += 1;
             self.ended(&completion);
         }
         if !self.lent.is_empty() {

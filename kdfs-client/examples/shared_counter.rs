@@ -1,11 +1,11 @@
-//! Increments a counter that all programs of the cluster share: `counter RING TIMES`.
+//! Increments a counter that all programs of the cluster share: `shared_counter RING TIMES`.
 
 use kdfs_client::{Refusal, Session, SetOptions};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(ring), Some(times)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: counter RING TIMES".into());
+        return Err("usage: shared_counter RING TIMES".into());
     };
     let session = Session::attach(ring)?;
     // Whoever comes first makes the set; its objects have eight bytes, zeros at first.
