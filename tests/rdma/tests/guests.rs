@@ -5,24 +5,31 @@
 use kddm_bench::programs::built;
 use kddm_bench::random::fresh_seed;
 use kddm_bench::tree;
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kddm-rdma-tests");
 
-/// Guests are slow enough one run at a time.
-static TURN: Mutex<()> = Mutex::new(());
+/// The guests' commands end in a quarter of a minute where nothing else runs. Where much does, they need so long.
+const TIMEOUT: &str = "600";
+
+/// Guests are slow enough one run at a time, whatever process it is that runs a test. The turn lasts until the file is closed.
+fn turn(program: &Path) -> Flock<File> {
+    let program = File::open(program).expect("the program was built");
+    Flock::lock(program, FlockArg::LockExclusive).map_err(|(_, error)| error).expect("a turn")
+}
 
 /// Runs `script` in `guests` guests, as `$P` this crate's program; all must end well, and each of `lines` must be said.
 fn run(guests: u8, options: &[&str], script: &str, lines: &[&str]) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let begin = Instant::now();
     let soft_roce = built("kddm-soft-roce").unwrap_or_else(|error| panic!("{error}"));
+    let _turn = turn(&soft_roce);
+    let begin = Instant::now();
     let mut command = Command::new(soft_roce);
-    command.args(["--guests", &guests.to_string(), "--timeout", "240"]).args(options);
+    command.args(["--guests", &guests.to_string(), "--timeout", TIMEOUT]).args(options);
     command.args(["--env", &format!("P={PROGRAM}"), "--", "sh", "-euc", script]);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the workspace");
     let output = command.current_dir(root).output().expect("running soft-roce");
