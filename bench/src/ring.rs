@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use floor::Floor;
 pub use floor::answer;
 use kdfs_client::{Session, Set, SetOptions};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::{
     path::Path,
     time::{Duration, Instant},
@@ -122,6 +123,9 @@ pub struct Idle {
 /// If one is not let in.
 pub fn idle(playground: &Playground, programs: u32, time: Duration) -> Result<Idle> {
     let pid = playground.pid(1)?;
+    // Five descriptors each.
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let resident = || crate::idle::usage(pid).map(|usage| usage.beside_arena + usage.arena);
     // What is allocated once, for the first programs, is not theirs.
     let first: Vec<Session> =

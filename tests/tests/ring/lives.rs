@@ -215,6 +215,15 @@ fn many_programs_that_come_and_go_leave_nothing() {
     assert_eq!(attached(&cluster, 1), (1, 0));
 }
 
+#[test]
+fn a_thousand_programs_that_do_nothing_cost_next_to_nothing() {
+    let cluster = Cluster::up(1);
+    let idle = kddm_bench::ring::idle(cluster.playground(), 1000, Duration::from_secs(3)).unwrap();
+    println!("{idle:?}");
+    assert!(idle.bytes < 64 << 10, "{} bytes each", idle.bytes);
+    assert!(idle.cores < 0.01, "{:.2} % of a core", idle.cores * 100.0);
+}
+
 /// Descriptors and resident KiB of node 1's server.
 fn usage(cluster: &Cluster) -> (usize, u64) {
     let socket = cluster.directory().join("run/1.sock");
