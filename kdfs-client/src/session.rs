@@ -6,6 +6,7 @@ mod guard;
 mod pending;
 mod requests;
 mod set;
+mod state;
 
 pub use file::{Directory, DirectoryEntry, File, Metadata, OpenOptions};
 pub use guard::{Exclusive, Guard, Shared};

@@ -4,16 +4,17 @@
 //! says that something came, or that it leads no more. Futures are woken by whoever leads; while only futures wait, a thread of
 //! the library leads, which is started with the first of them.
 
-use super::call::Call;
+use super::{
+    call::Call,
+    state::{QUIET, State},
+};
 use crate::{Error, error::Result};
 use kddm_ring::{
-    Bell, Completion, Done, HoldId, Piece, ProgramEnd, Refusal, Request, Spin, Submission, Tag, Window,
-    WindowFull,
+    Bell, Done, HoldId, Piece, Refusal, Request, Spin, Submission, Tag, Window, WindowFull,
     meeting::{self, Met, Sleeper},
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::{
-    collections::VecDeque,
     io,
     os::unix::net::UnixStream,
     sync::{Arc, Weak},
@@ -42,39 +43,6 @@ pub(crate) struct Requests {
     entries: u32,
 }
 
-struct State {
-    end: ProgramEnd,
-    slots: Vec<Slot>,
-    free: Vec<u32>,
-    under_way: usize,
-    /// Submissions that were written, ever; and pieces that the server needs until it has taken theirs.
-    written: u64,
-    /// Completions that were taken, ever.
-    taken: u64,
-    lent: VecDeque<(u64, Piece)>,
-    leads: bool,
-    futures: usize,
-    driven: bool,
-    spin: Spin,
-    over: Option<Arc<str>>,
-}
-
-/// A request's place. Its tag is its number and how often the place was used.
-struct Slot {
-    uses: u32,
-    state: SlotState,
-}
-
-enum SlotState {
-    Free,
-    Waiting(Option<Waker>),
-    Ended(std::result::Result<Done, Refusal>),
-    /// Nobody waits any more. What it needs of the window is kept until it ends.
-    Abandoned {
-        _pieces: [Option<Piece>; 2],
-    },
-}
-
 impl Requests {
     /// # Errors
     /// The kernel's: too many descriptors are open.
@@ -82,21 +50,7 @@ impl Requests {
         let Met { end, server, program, layout, node } = met;
         let sleeper = Sleeper::new(program, &stream)?;
         let window = end.window().clone();
-        let (slots, free, lent) = Default::default();
-        let state = State {
-            end,
-            slots,
-            free,
-            under_way: 0,
-            written: 0,
-            taken: 0,
-            lent,
-            leads: false,
-            futures: 0,
-            driven: false,
-            spin: Spin::up_to(MOST_SPIN),
-            over: None,
-        };
+        let state = State::new(end, MOST_SPIN);
         let (state, changed, entries) = (Mutex::new(state), Condvar::new(), layout.entries());
         Ok(Arc::new(Requests { state, changed, window, server, sleeper, stream, node, entries }))
     }
@@ -391,143 +345,6 @@ fn drive(requests: &Weak<Requests>) {
         } else {
             drop(requests.lead(state, None));
         }
-    }
-}
-
-/// The tag of submissions whose success is not told, and whose failure means that the hold was gone.
-const QUIET: Tag = 0;
-
-impl State {
-    fn usable(&self) -> Result<()> {
-        match &self.over {
-            Some(reason) => Err(Error::Over(reason.clone())),
-            None => Ok(()),
-        }
-    }
-
-    fn room(&mut self, wanted: u64) -> Result<u64> {
-        self.end.room(wanted).map_err(|_| Error::Answer("its counts"))
-    }
-
-    fn has_room(&self, entries: u32) -> bool {
-        self.end.untaken().is_ok_and(|untaken| untaken < entries.into())
-    }
-
-    fn write(&mut self, submission: &Submission) -> Result<()> {
-        match self.end.write(submission) {
-            Ok(true) => {
-                self.written += 1;
-                Ok(())
-            }
-            _ => Err(Error::Answer("its counts")),
-        }
-    }
-
-    /// Pieces whose submissions have been taken are free.
-    fn take_back(&mut self) -> Result<()> {
-        let untaken = self.end.untaken().map_err(|_| Error::Answer("its counts"))?;
-        let taken = self.written - untaken;
-        while self.lent.front().is_some_and(|(number, _)| *number <= taken) {
-            self.lent.pop_front();
-        }
-        Ok(())
-    }
-
-    fn begin(&mut self) -> Tag {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { uses: 0, state: SlotState::Free });
-            self.slots.len() as u32 - 1
-        });
-        let slot = &mut self.slots[index as usize];
-        // Never 0, so that no tag is.
-        slot.uses = slot.uses.checked_add(1).unwrap_or(1);
-        slot.state = SlotState::Waiting(None);
-        self.under_way += 1;
-        u64::from(slot.uses) << 32 | u64::from(index)
-    }
-
-    fn slot(&mut self, tag: Tag) -> Option<&mut Slot> {
-        let slot = self.slots.get_mut(tag as u32 as usize)?;
-        (u64::from(slot.uses) == tag >> 32).then_some(slot)
-    }
-
-    fn has_ended(&self, tag: Tag) -> bool {
-        let slot = self.slots.get(tag as u32 as usize);
-        slot.is_some_and(|slot| {
-            matches!(slot.state, SlotState::Ended(_)) && u64::from(slot.uses) == tag >> 32
-        })
-    }
-
-    /// The end of a request, which is forgotten then.
-    fn fetch(&mut self, tag: Tag) -> Option<std::result::Result<Done, Refusal>> {
-        let slot = self.slot(tag)?;
-        let SlotState::Ended(outcome) = slot.state else { return None };
-        slot.state = SlotState::Free;
-        self.free.push(tag as u32);
-        Some(outcome)
-    }
-
-    fn register(&mut self, tag: Tag, waker: &Waker) {
-        if let Some(Slot { state: SlotState::Waiting(place), .. }) = self.slot(tag)
-            && place.replace(waker.clone()).is_none()
-        {
-            self.futures += 1;
-        }
-    }
-
-    fn abandon(&mut self, tag: Tag, pieces: [Option<Piece>; 2]) {
-        if self.fetch(tag).is_some() {
-            return;
-        }
-        let Some(slot) = self.slot(tag) else { return };
-        let before = std::mem::replace(&mut slot.state, SlotState::Abandoned { _pieces: pieces });
-        if matches!(before, SlotState::Waiting(Some(_))) {
-            self.futures -= 1;
-        }
-    }
-
-    /// Takes note of what has ended. Whether something has.
-    fn reap(&mut self) -> Result<bool> {
-        let mut some = false;
-        while let Some(completion) = self.end.take() {
-            some = true;
-            self.taken += 1;
-            self.ended(&completion);
-        }
-        if !self.lent.is_empty() {
-            self.take_back()?;
-        }
-        Ok(some)
-    }
-
-    fn ended(&mut self, completion: &Completion) {
-        let tag = completion.tag();
-        let Some(slot) = self.slot(tag) else { return };
-        let ended = SlotState::Ended(completion.outcome());
-        match std::mem::replace(&mut slot.state, ended) {
-            SlotState::Waiting(waker) => {
-                self.under_way -= 1;
-                if let Some(waker) = waker {
-                    self.futures -= 1;
-                    waker.wake();
-                }
-            }
-            SlotState::Abandoned { .. } => {
-                self.under_way -= 1;
-                self.fetch(tag);
-            }
-            SlotState::Free | SlotState::Ended(_) => {}
-        }
-    }
-
-    fn wakers(&mut self) -> Vec<Waker> {
-        let waiting = self.slots.iter_mut().filter_map(|slot| match &mut slot.state {
-            SlotState::Waiting(waker) => waker.take(),
-            _ => None,
-        });
-        let wakers: Vec<Waker> = waiting.collect();
-        self.futures -= wakers.len();
-        wakers
     }
 }
 
