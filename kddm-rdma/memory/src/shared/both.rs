@@ -33,7 +33,7 @@ impl SharedBytes {
     /// Maps the `length` bytes whose memfd another process has passed.
     ///
     /// # Errors
-    /// As [`PeerSlab::map`].
+    /// As [`PeerSlab::map`](crate::PeerSlab::map).
     pub fn map(descriptor: impl AsFd, length: usize) -> Result<SharedBytes, Unshareable> {
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         Mapping::checked(descriptor, length, access).map(SharedBytes)
