@@ -72,7 +72,7 @@ fn the_system_is_touched_only_where_it_may_be() {
                 continue;
             }
             for (number, line) in code_lines(&text) {
-                if let Some(what) = ban.what.iter().find(|what| line.contains(*what)) {
+                if let Some(what) = ban.what.iter().find(|what| names(line, what)) {
                     findings.push(format!("{path}:{number}: {what}; use {} instead", ban.instead));
                 }
             }
@@ -115,6 +115,12 @@ fn is_event(call: &str) -> bool {
     ["error!(", "warn!(", "info!(", "debug!(", "trace!("]
         .iter()
         .any(|name| call["tracing::".len()..].starts_with(name))
+}
+
+/// Whether a line names it, and not something that only begins so.
+fn names(line: &str, what: &str) -> bool {
+    let goes_on = |rest: &str| rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    line.match_indices(what).any(|(at, _)| !goes_on(&line[at + what.len()..]))
 }
 
 #[test]
