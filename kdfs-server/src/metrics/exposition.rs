@@ -115,14 +115,14 @@ pub fn alone<V>(value: V) -> [(Labels, V); 1] {
 /// Every second step, up to 16.8 s, and what took longer: thirteen and one more, since each is a line of text for each series.
 fn buckets(times: &Distribution) -> Vec<(f64, u64)> {
     let steps: Vec<usize> = (0..STEPS).step_by(2).collect();
-    let end = |step: usize| Distribution::end_of(step).map_or(f64::MAX, |end| end.as_secs_f64());
+    let end = |step: usize| Distribution::end_of(step).map_or(f64::INFINITY, |end| end.as_secs_f64());
     let mut from = 0;
     let mut buckets = Vec::with_capacity(steps.len() + 1);
     for step in steps {
         buckets.push((end(step), times.counts[from..=step].iter().sum()));
         from = step + 1;
     }
-    buckets.push((f64::MAX, times.counts[from..].iter().sum()));
+    buckets.push((f64::INFINITY, times.counts[from..].iter().sum()));
     buckets
 }
 
@@ -154,9 +154,9 @@ mod tests {
             "g 7",
             "t_seconds_count 5",
             "t_seconds_sum 20.000013",
-            "t_seconds_bucket{le=\"0.000001\"} 1",
-            "t_seconds_bucket{le=\"0.000004\"} 3",
-            "t_seconds_bucket{le=\"0.000016\"} 4",
+            "t_seconds_bucket{le=\"1e-06\"} 1",
+            "t_seconds_bucket{le=\"4e-06\"} 3",
+            "t_seconds_bucket{le=\"1.6e-05\"} 4",
             "t_seconds_bucket{le=\"16.777216\"} 4",
             "t_seconds_bucket{le=\"+Inf\"} 5",
         ] {
