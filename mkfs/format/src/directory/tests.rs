@@ -6,6 +6,8 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 const INODE: u32 = 0x0100_0007;
+/// Where the inodes lie that entries name: the tests number them on that node.
+const NODE: u32 = 0x0100_0000;
 
 /// A directory's pages without a file system, with a hash of the test's choice.
 struct Pages {
@@ -37,7 +39,10 @@ impl Pages {
     fn find(&mut self, name: &[u8]) -> Option<(Key, u32)> {
         let hash = (self.hash)(name);
         let page = self.leaf_of(hash);
-        Leaf::read(self.bytes(page), id(page)).unwrap().find(hash, name).map(|entry| (entry.key, entry.inode))
+        Leaf::read(self.bytes(page), id(page))
+            .unwrap()
+            .find(hash, name)
+            .map(|entry| (entry.key, entry.inode - NODE))
     }
 
     /// False if the directory has no room for this name.
@@ -47,7 +52,7 @@ impl Pages {
             let page = self.leaf_of(hash);
             let bytes = self.bytes(page);
             let Some(key) = Leaf::read(bytes, id(page)).unwrap().free_key(hash) else { return false };
-            let entry = Entry { key, inode, generation: 1, file_type: FileType::Regular, name };
+            let entry = Entry { key, inode: NODE + inode, generation: 1, file_type: FileType::Regular, name };
             if insert(bytes, id(page), entry).unwrap() {
                 return true;
             }
@@ -69,7 +74,7 @@ impl Pages {
             let page = self.leaf_of(from);
             let leaf = Leaf::read(self.bytes(page), id(page)).unwrap();
             if let Some(entry) = leaf.entries().find(|entry| entry.key >= from) {
-                return Some((entry.key, entry.name.to_vec(), entry.inode));
+                return Some((entry.key, entry.name.to_vec(), entry.inode - NODE));
             }
             from = Key::last_of_page(page).next()?;
         }
@@ -166,7 +171,7 @@ proptest! {
         if let Ok(leaf) = Leaf::read(bytes, id(1)) {
             let _ = leaf.entries().count();
         }
-        let _ = insert(bytes, id(1), Entry { key: Key::FIRST, inode: 1, generation: 1, file_type: FileType::Fifo, name: b"n" });
+        let _ = insert(bytes, id(1), Entry { key: Key::FIRST, inode: NODE + 1, generation: 1, file_type: FileType::Fifo, name: b"n" });
         let _ = Children::split(bytes, id(1));
     }
 
@@ -191,6 +196,48 @@ proptest! {
         }
         seen.sort();
         prop_assert_eq!(seen, (0..stable).map(|number| name(number, 30)).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn entries_that_name_nothing_are_refused() {
+    let entry = |inode, generation| Entry {
+        key: Key::FIRST,
+        inode,
+        generation,
+        file_type: FileType::Regular,
+        name: b"n",
+    };
+    let read = |entry| {
+        let mut bytes = [0; PAGE_SIZE];
+        assert!(Leaf::write(&mut bytes, id(1), [entry].into_iter()));
+        seal(&mut bytes);
+        verify(&mut bytes, id(1))
+    };
+    assert_eq!(read(entry(NODE + 1, 1)), Ok(()));
+    let inode = "the inode of an entry";
+    let generation = "the generation of an entry";
+    for (entry, name) in [
+        (entry(NODE, 1), inode),
+        (entry(7, 1), inode),
+        (entry(0xff00_0001, 1), inode),
+        (entry(NODE + 1, 0), generation),
+        (entry(NODE + 1, 1 << 24), generation),
+    ] {
+        assert!(matches!(read(entry), Err(FormatError::Field { field, .. }) if field == name), "{entry:?}");
+    }
+}
+
+#[test]
+fn a_page_with_more_than_is_known_is_refused() {
+    let mut pages = Pages::new(Key::of_name);
+    assert!(pages.insert(b"n", 3));
+    for place in [5, 27, PAGE_SIZE - 1] {
+        let mut bytes = *pages.bytes(FIRST_PAGE);
+        bytes[place] = 1;
+        seal(&mut bytes);
+        let refused = verify(&mut bytes, id(1));
+        assert!(matches!(refused, Err(FormatError::Field { .. })), "byte {place}: {refused:?}");
     }
 }
 
