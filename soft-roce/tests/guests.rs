@@ -70,28 +70,36 @@ fn three_guests_reach_each_other_and_two_go_on_when_one_goes_off() {
 
 #[test]
 fn a_guests_clock_has_the_hosts_pace_and_the_guest_did_not_measure_it() {
-    // What the kernel says when it has found out the counter's pace itself. (It tries in any case to do so at once, and fails.)
+    // What the kernel says when it has found out the counter's pace itself. (It tries in any case to do so at once, "Fast TSC
+    // calibration", and takes the result for the processor's pace alone.)
     let script = r#"
         set -eu
-        date +%s%N; sleep 3; date +%s%N
+        for _ in 1 2 3 4 5 6 7 8; do date +%s%N; sleep 0.1; done
+        sleep 3
+        for _ in 1 2 3 4 5 6 7 8; do date +%s%N; sleep 0.1; done
         [ $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource) = tsc ] || exit 0
         dmesg | grep 'tsc:'
-        ! dmesg | grep -Eq 'tsc: .*(PIT|reference calibration)'
+        ! dmesg | grep -Eq 'tsc: (PIT calibration|using .* calibration|Refined)'
     "#;
     let mut command = Command::new(PROGRAM);
     command.args(["--guests", "1", "--", "sh", "-c", script]).stdout(Stdio::piped());
     let mut running = command.spawn().expect("starting it");
     let mut lines = BufReader::new(running.stdout.take().expect("a pipe")).lines();
+    let begin = Instant::now();
     let mut time = || {
         let line = lines.next().expect("a line").expect("text");
         let nanos: u64 = line.trim_start_matches("[0] ").parse().expect("a time");
-        (Duration::from_nanos(nanos), Instant::now())
+        (begin.elapsed(), Duration::from_nanos(nanos))
     };
-    let ((before, begin), (after, end)) = (time(), time());
+    // A line is on its way for a while, which a busy host can make long: of several, the one that was fastest.
+    let mut soonest = || {
+        let times = std::iter::repeat_with(&mut time).take(8);
+        times.min_by_key(|(here, there)| here.as_nanos() as i128 - there.as_nanos() as i128).expect("eight")
+    };
+    let ((first, before), (last, after)) = (soonest(), soonest());
     let rest: Vec<String> = lines.map_while(Result::ok).collect();
     assert_eq!(running.wait().expect("its end").code(), Some(0), "{rest:?}");
-    // Each line was on its way for a while.
-    let (there, here) = ((after - before).as_secs_f64(), (end - begin).as_secs_f64());
+    let (there, here) = ((after - before).as_secs_f64(), (last - first).as_secs_f64());
     assert!((0.8..1.25).contains(&(there / here)), "{there} s in the guest, {here} s on the host");
 }
 
