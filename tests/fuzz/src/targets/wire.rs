@@ -118,6 +118,8 @@ fn requests() -> Vec<Body> {
         Body::Request(Request { kind: RequestKind::Sync, try_only: true, ..request }),
         Body::Retry { rid: Rid(1), seq: Seq(2) },
         Body::Retrying { rid: Rid(1), seq: Seq(2) },
+        Body::Cancel { rid: Rid(3) },
+        Body::Destroy { rid: Rid(4) },
     ]
 }
 
@@ -143,6 +145,7 @@ fn answers() -> Vec<Body> {
         Nack::Lost,
         Nack::Peer(node(9)),
         Nack::Again,
+        Nack::Destroyed,
     ];
     let mut answers: Vec<Body> =
         sources.into_iter().flat_map(|source| [grant(source.clone()), hand(source)]).collect();
@@ -171,6 +174,9 @@ fn orders() -> Vec<Body> {
         Body::Restore { seq },
         Body::Kept { seq, to: requester, life },
         Body::Discard { seq },
+        Body::AskRoom,
+        Body::Room { slots: 4096 },
+        Body::Inject,
     ]
 }
 
@@ -192,4 +198,18 @@ fn views() -> Vec<Body> {
         Body::Rebuilt { keep: Keep::Newest },
         Body::Opened,
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kddm_coherence::MessageKind;
+
+    #[test]
+    fn every_kind_of_message_has_a_seed() {
+        let kinds: Vec<MessageKind> = bodies().iter().map(Body::kind).collect();
+        for kind in MessageKind::ALL {
+            assert!(kinds.contains(kind), "{kind:?}: no seed");
+        }
+    }
 }
