@@ -5,6 +5,8 @@
 //! [`wire`] is how messages look as bytes, in every fabric.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod meeting;
 pub mod shm;
 pub mod sim;
 pub mod tcp;

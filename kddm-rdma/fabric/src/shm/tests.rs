@@ -8,16 +8,14 @@ use super::{
 };
 use crate::{
     Event, Transport,
-    tcp::{Greeting, TcpConfig},
+    meeting::{Meeting, arena, config, end_of, message, node},
+    tcp::TcpConfig,
 };
-use kddm_cluster::{ClusterId, Key};
-use kddm_coherence::{Body, Message};
-use kddm_memory::{Arena, ArenaConfig, SharedBytes};
-use kddm_object::{Incarnation, NodeId, ObjectKey, SetId, ViewId};
+use kddm_memory::SharedBytes;
+use kddm_object::Incarnation;
 use std::{
-    net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
 
@@ -25,64 +23,11 @@ const TAKEN: usize = 0;
 const PUT: usize = 128;
 const BYTES: usize = 4096;
 
-pub(super) fn node(id: u8) -> NodeId {
-    NodeId::new(id).unwrap()
-}
+const PORT: u16 = 15339;
 
-fn config(me: u8, network: u8) -> TcpConfig {
-    let address = |id: u8| SocketAddr::from(([127, network, std::process::id() as u8, id], 15339));
-    TcpConfig {
-        me: node(me),
-        incarnation: Incarnation(1),
-        listen: address(me),
-        peers: (1..=3).filter(|&id| id != me).map(|id| (node(id), address(id))).collect(),
-        cluster: ClusterId([1; 16]),
-        key: Key::from_bytes([5; 32]),
-        greeting: Greeting { protocol_version: 1, format_version: 1, root: None },
-    }
-}
-
-pub(super) fn message(number: u32) -> Message {
-    let key = ObjectKey::new(SetId(1), number);
-    Message { view: ViewId(1), incarnation: Incarnation(1), clock: 0, key, body: Body::Evict }
-}
-
-/// Node 1, which is done wrong; node 2, which does it; and node 3, which goes on.
-pub(super) struct Meeting {
-    pub(super) nodes: [Shm; 3],
-    pub(super) told: [Vec<Event>; 3],
-}
-
-impl Meeting {
-    pub(super) fn new(network: u8) -> Meeting {
-        let nodes = [1, 2, 3].map(|id| {
-            let arena = Arc::new(Arena::new(ArenaConfig::new(8 << 20)).unwrap());
-            Shm::start(config(id, network), arena).unwrap()
-        });
-        let mut meeting = Meeting { nodes, told: Default::default() };
-        meeting.until("all to meet", |told| {
-            told.iter()
-                .all(|told| told.iter().filter(|event| matches!(event, Event::PeerUp(..))).count() == 2)
-        });
-        meeting.told.iter_mut().for_each(Vec::clear);
-        meeting
-    }
-
-    fn until(&mut self, what: &str, done: impl Fn(&[Vec<Event>; 3]) -> bool) {
-        let start = Instant::now();
-        loop {
-            for (node, told) in self.nodes.iter_mut().zip(&mut self.told) {
-                node.poll(told);
-            }
-            if done(&self.told) {
-                return;
-            }
-            assert!(
-                start.elapsed() < Duration::from_secs(30),
-                "waited too long for {what}; told {:?}",
-                self.told
-            );
-        }
+impl Meeting<Shm> {
+    pub(super) fn new(network: u8) -> Meeting<Shm> {
+        Meeting::start(network, PORT, |config, arena| Shm::start(config, arena).unwrap())
     }
 
     /// Waits until nodes 1 and 2 share memory.
@@ -90,19 +35,16 @@ impl Meeting {
         let begin = Instant::now();
         let up = |shm: &Shm, peer: usize| shm.links[peer].as_ref().is_some_and(|link| link.is_up());
         while !(up(&self.nodes[0], 2) && up(&self.nodes[1], 1)) {
-            self.nodes.iter_mut().zip(&mut self.told).for_each(|(node, told)| node.poll(told));
+            self.poll();
             assert!(begin.elapsed() < Duration::from_secs(30), "nodes 1 and 2 do not meet again");
         }
     }
 
     /// Node 1 ends its session with node 2 for this reason, and goes on with node 3.
     fn ends_for(&mut self, why: &str) {
-        self.until("the end", |told| told[0].iter().any(|event| matches!(event, Event::PeerDown { .. })));
-        let reason = self.told[0].iter().find_map(|event| match event {
-            Event::PeerDown { node: lost, reason, .. } if *lost == node(2) => Some(reason.clone()),
-            _ => None,
-        });
-        assert!(reason.as_ref().is_some_and(|reason| reason.contains(why)), "{reason:?}");
+        self.until("the end", |told| end_of(&told[0], 2).is_some());
+        let reason = end_of(&self.told[0], 2);
+        assert!(reason.is_some_and(|reason| reason.contains(why)), "{reason:?}");
         self.nodes[2].send(node(1), &message(7));
         self.nodes[2].flush();
         self.until("the others", |told| told[0].contains(&Event::Message(node(3), message(7))));
@@ -264,10 +206,9 @@ fn strangers_at_the_door_are_nobody() {
     assert!(meeting.told[0].is_empty(), "{:?}", meeting.told[0]);
     // A node that comes now is let in all the same.
     strangers.truncate(200);
-    let arena = Arc::new(Arena::new(ArenaConfig::new(8 << 20)).unwrap());
     meeting.nodes[1].disconnect();
     meeting.nodes[1] =
-        Shm::start(TcpConfig { incarnation: Incarnation(2), ..config(2, 241) }, arena).unwrap();
+        Shm::start(TcpConfig { incarnation: Incarnation(2), ..config(2, 3, 241, PORT) }, arena()).unwrap();
     meeting.until("the new life", |told| {
         told[0].iter().any(|event| matches!(event, Event::PeerUp(up, _) if *up == node(2)))
     });

@@ -4,9 +4,12 @@ use super::{
     Shm,
     bell::Bell,
     ring::{Inbox, Outlet},
-    tests::{Meeting, Random, message, node},
+    tests::Random,
 };
-use crate::{Event, Transport};
+use crate::{
+    Event, Transport,
+    meeting::{Meeting, message, node},
+};
 use kddm_object::NodeId;
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 use std::{

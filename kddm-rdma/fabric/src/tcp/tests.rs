@@ -1,7 +1,7 @@
 //! A member of the cluster that does what it must not. It has the key: what it sends is opened and parsed.
 
 use super::{
-    Greeting, Tcp, TcpConfig,
+    Tcp,
     channel::{Channel, Filled},
     codec::Control,
     dial::dial,
@@ -9,37 +9,14 @@ use super::{
     opening::{Opening, Step},
     shared::{Shared, TCP},
 };
-use crate::{Event, Transport};
-use kddm_cluster::{ClusterId, Key};
-use kddm_memory::{Arena, ArenaConfig};
-use kddm_object::{Incarnation, NodeId};
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
+use crate::{
+    Event, Transport,
+    meeting::{arena, config, node},
 };
+use std::time::{Duration, Instant};
 use zerocopy::IntoBytes;
 
-fn node(id: u8) -> NodeId {
-    NodeId::new(id).unwrap()
-}
-
-fn config(me: u8, network: u8) -> TcpConfig {
-    let address = |id: u8| SocketAddr::from(([127, network, std::process::id() as u8, id], 15337));
-    TcpConfig {
-        me: node(me),
-        incarnation: Incarnation(1),
-        listen: address(me),
-        peers: vec![(node(3 - me), address(3 - me))],
-        cluster: ClusterId([1; 16]),
-        key: Key::from_bytes([5; 32]),
-        greeting: Greeting { protocol_version: 1, format_version: 1, root: None },
-    }
-}
-
-fn arena() -> Arc<Arena> {
-    Arc::new(Arena::new(ArenaConfig::new(8 << 20)).unwrap())
-}
+const PORT: u16 = 15337;
 
 /// Node 1, and a node 2 whose every byte the test chooses, in a session.
 struct Meeting {
@@ -51,8 +28,8 @@ struct Meeting {
 
 impl Meeting {
     fn new(network: u8) -> Meeting {
-        let victim = Tcp::start(config(1, network), arena()).unwrap();
-        let config = config(2, network);
+        let victim = Tcp::start(config(1, 2, network, PORT), arena()).unwrap();
+        let config = config(2, 2, network, PORT);
         let now = Instant::now();
         let stream = dial(config.listen.ip(), config.peers[0].1).unwrap();
         let counters = Default::default();

@@ -8,82 +8,23 @@ use super::{
 };
 use crate::{
     Event, Transport,
-    tcp::{Greeting, TcpConfig, encode_word},
+    meeting::{Meeting, end_of, message, node},
+    tcp::encode_word,
 };
-use kddm_cluster::{ClusterId, Key};
-use kddm_coherence::{Body, Message, ReadToken};
-use kddm_memory::{Arena, ArenaConfig};
-use kddm_object::{Generation, Incarnation, Location, NodeId, ObjectKey, SetId, SlotId, ViewId};
+use kddm_coherence::ReadToken;
+use kddm_object::{Generation, Location, ObjectKey, SetId, SlotId};
 use kddm_verbs::{Buffer, Chain, Source};
 use std::{
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 const LENGTH: u32 = 4096;
 
-fn node(id: u8) -> NodeId {
-    NodeId::new(id).unwrap()
-}
-
-fn config(me: u8, network: u8) -> VerbsConfig {
-    let address = |id: u8| SocketAddr::from(([127, network, std::process::id() as u8, id], 15338));
-    let control = TcpConfig {
-        me: node(me),
-        incarnation: Incarnation(1),
-        listen: address(me),
-        peers: (1..=3).filter(|&id| id != me).map(|id| (node(id), address(id))).collect(),
-        cluster: ClusterId([1; 16]),
-        key: Key::from_bytes([5; 32]),
-        greeting: Greeting { protocol_version: 1, format_version: 1, root: None },
-    };
-    VerbsConfig { control, choice: Default::default() }
-}
-
-fn message(number: u32) -> Message {
-    let key = ObjectKey::new(SetId(1), number);
-    Message { view: ViewId(1), incarnation: Incarnation(1), clock: 0, key, body: Body::Evict }
-}
-
-/// Node 1, which is done wrong; node 2, which does it; and node 3, which goes on.
-struct Meeting {
-    arenas: [Arc<Arena>; 3],
-    nodes: [Verbs; 3],
-    told: [Vec<Event>; 3],
-    /// What node 2 sends from, while it may still be sent.
-    sent: Vec<Arc<Buffer>>,
-}
-
-impl Meeting {
-    fn new(network: u8) -> Meeting {
-        let arenas = [1, 2, 3].map(|_| Arc::new(Arena::new(ArenaConfig::new(8 << 20)).unwrap()));
-        let nodes = [1, 2, 3]
-            .map(|id| Verbs::start(config(id, network), arenas[usize::from(id) - 1].clone()).unwrap());
-        let mut meeting = Meeting { arenas, nodes, told: Default::default(), sent: Vec::new() };
-        meeting.until("all to meet", |told| {
-            told.iter()
-                .all(|told| told.iter().filter(|event| matches!(event, Event::PeerUp(..))).count() == 2)
-        });
-        meeting.told.iter_mut().for_each(Vec::clear);
-        meeting
-    }
-
-    fn until(&mut self, what: &str, done: impl Fn(&[Vec<Event>; 3]) -> bool) {
-        let start = Instant::now();
-        loop {
-            for (node, told) in self.nodes.iter_mut().zip(&mut self.told) {
-                node.poll(told);
-            }
-            if done(&self.told) {
-                return;
-            }
-            assert!(
-                start.elapsed() < Duration::from_secs(30),
-                "waited too long for {what}; told {:?}",
-                self.told
-            );
-        }
+impl Meeting<Verbs> {
+    fn new(network: u8) -> Meeting<Verbs> {
+        let start = |control, arena| Verbs::start(VerbsConfig { control, choice: Default::default() }, arena);
+        Meeting::start(network, 15338, |control, arena| start(control, arena).unwrap())
     }
 
     /// Node 2's queue pairs to node 1.
@@ -91,14 +32,16 @@ impl Meeting {
         self.nodes[1].links[1].as_ref().unwrap().queues.as_ref().unwrap()
     }
 
-    /// Node 2 sends node 1 `bytes`, and says that it has taken so many, past all that counts what goes and comes.
-    fn post(&mut self, bytes: &[u8], taken: u32) {
+    /// Node 2 sends node 1 `bytes`, and says that it has taken so many, past all that counts what goes and comes. What it
+    /// sends from is to stay until it is sent.
+    #[must_use]
+    fn post(&mut self, bytes: &[u8], taken: u32) -> Arc<Buffer> {
         let buffer = self.nodes[1].hardware.domain.buffer(bytes.len()).unwrap();
         buffer.write(0, bytes);
         let mut chain = Chain::default();
         chain.send(0, &buffer, 0..bytes.len(), taken, true, false);
         chain.post(&self.queues().messages).unwrap();
-        self.sent.push(buffer);
+        buffer
     }
 
     /// Until the device has acknowledged what was posted: it is in node 1's queue then, and node 1 has not polled.
@@ -146,15 +89,9 @@ impl Meeting {
 
     /// Both ends end the session, for this reason; the third goes on, and the two meet again.
     fn ends_for(mut self, part: &str) {
-        let down = |told: &[Event], id: u8| {
-            told.iter().find_map(|event| match event {
-                Event::PeerDown { node: lost, reason, .. } if *lost == node(id) => Some(reason.clone()),
-                _ => None,
-            })
-        };
-        self.until("the end", |told| down(&told[0], 2).is_some() && down(&told[1], 1).is_some());
+        self.until("the end", |told| end_of(&told[0], 2).is_some() && end_of(&told[1], 1).is_some());
         for (told, id) in self.told.iter().zip([2, 1]) {
-            let reason = down(told, id).unwrap();
+            let reason = end_of(told, id).unwrap();
             assert!(reason.contains(part), "{reason:?} does not say {part:?}");
         }
         self.until("a new session", |told| {
@@ -203,7 +140,7 @@ fn messages_that_are_none_end_the_session() {
     ];
     for (network, (bytes, part)) in (230..).zip(cases) {
         let mut meeting = Meeting::new(network);
-        meeting.post(&bytes, 0);
+        let _sent = meeting.post(&bytes, 0);
         meeting.ends_for(part);
     }
 }
@@ -212,7 +149,7 @@ fn messages_that_are_none_end_the_session() {
 #[ignore = "needs an RDMA device"]
 fn a_message_too_long_for_its_place_breaks_the_queue_pairs_and_they_are_replaced() {
     let mut meeting = Meeting::new(212);
-    meeting.post(&[77; PLACE_BYTES + 64], 0);
+    let _sent = meeting.post(&[77; PLACE_BYTES + 64], 0);
     meeting.goes_on();
 }
 
@@ -220,7 +157,7 @@ fn a_message_too_long_for_its_place_breaks_the_queue_pairs_and_they_are_replaced
 #[ignore = "needs an RDMA device"]
 fn taking_messages_that_were_never_sent_ends_the_session() {
     let mut meeting = Meeting::new(213);
-    meeting.post(&[], 5);
+    let _sent = meeting.post(&[], 5);
     meeting.ends_for("took parcel 5, of 0");
 }
 
@@ -229,7 +166,7 @@ fn taking_messages_that_were_never_sent_ends_the_session() {
 fn taking_a_message_that_waits_to_be_sent_ends_the_session() {
     let mut meeting = Meeting::new(214);
     meeting.nodes[0].send(node(2), &message(1));
-    meeting.post(&[], 1);
+    let _sent = meeting.post(&[], 1);
     meeting.arrive();
     meeting.ends_for("took parcel 1, of 0");
 }
@@ -322,7 +259,7 @@ fn a_message_of_the_last_epoch_does_not_say_that_the_peer_is_connected_in_this_o
     let mut meeting = Meeting::new(224);
     let mut good = Vec::new();
     crate::wire::encode(&message(1), &mut good);
-    meeting.post(&good, 0);
+    let _sent = meeting.post(&good, 0);
     meeting.arrive();
     meeting.nodes[0].break_queue_pairs(node(2));
     let start = Instant::now();
