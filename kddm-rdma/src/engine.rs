@@ -16,7 +16,7 @@ use kddm_coherence::{
     Asked, Core, Effect, Input, LinkerCall, LinkerReply, Loss, OpError, OpId, Operation, Speculations,
 };
 use kddm_fabric::{Counters, Event, Transport};
-use kddm_object::{FirstTouch, Hold, Mode, NodeId, NodeSet, ObjectKey, SlotId};
+use kddm_object::{FirstTouch, Hold, Incarnation, Mode, NodeId, NodeSet, ObjectKey, SlotId};
 use smallvec::SmallVec;
 use std::{
     collections::VecDeque,
@@ -63,6 +63,8 @@ pub(crate) struct Engine {
     told: VecDeque<Told>,
     up: NodeSet,
     waiting_for_peers: Vec<Waker>,
+    /// Others go on without this life of the node. When all peers are down, it begins another.
+    outlived: bool,
     /// Where the node stood when the lock was given back last, and who waits for that to change.
     stood: Standing,
     watching: Vec<Waker>,
@@ -78,7 +80,10 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(me: NodeId, core: Core, transport: Box<dyn Transport>) -> Engine {
+    pub(crate) fn new(me: NodeId, core: Core, mut transport: Box<dyn Transport>) -> Engine {
+        if core.loss() == Loss::Local {
+            transport.forbid_returns();
+        }
         Engine {
             me,
             core,
@@ -96,6 +101,7 @@ impl Engine {
             told: VecDeque::new(),
             up: NodeSet::EMPTY,
             waiting_for_peers: Vec::new(),
+            outlived: false,
             stood: Standing::default(),
             watching: Vec::new(),
             lost: NodeSet::EMPTY,
@@ -238,7 +244,18 @@ impl Engine {
             }
         }
         self.events = events;
+        if self.outlived && self.up.is_empty() && !self.stopped {
+            self.renew(node);
+        }
         any
+    }
+
+    fn renew(&mut self, node: &Inner) {
+        self.outlived = false;
+        let life = self.core.incarnation().next();
+        tracing::warn!(incarnation = %life, "this node begins a new life");
+        self.input(node, Input::Renewed(life));
+        self.transport.renew(life);
     }
 
     fn meet(&mut self, inner: &Inner, event: Event) -> Option<Input> {
@@ -269,6 +286,11 @@ impl Engine {
                     self.lost.insert(node);
                 }
                 Input::PeerDown(node)
+            }
+            Event::Outlived { by } => {
+                tracing::warn!(peer = %by, "given up while it lived, or its peers were: what it had of theirs is gone");
+                self.outlived = true;
+                return None;
             }
             Event::Refused { node, reason } => {
                 tracing::warn!(peer = node.map(NodeId::get), reason, "a connection was refused");
@@ -508,6 +530,10 @@ impl Engine {
 
     pub(crate) fn describe(&self, key: ObjectKey) -> String {
         self.core.outline(key)
+    }
+
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.core.incarnation()
     }
 
     pub(crate) fn observe(&self) -> (Vec<PeerState>, Counts, Counters) {

@@ -13,7 +13,7 @@ use crate::{
 };
 use kddm_coherence::{Input, LinkerReply, MessageKind};
 use kddm_memory::Arena;
-use kddm_object::{Hold, Incarnation, Mode, NodeId, ObjectKey, SetId, SlotId};
+use kddm_object::{Hold, Mode, NodeId, ObjectKey, SetId, SlotId};
 use std::{
     sync::{Arc, Weak},
     time::Duration,
@@ -23,7 +23,6 @@ use std::{
 pub(crate) struct Inner {
     this: Weak<Inner>,
     pub(crate) me: NodeId,
-    incarnation: Incarnation,
     pub(crate) members: Vec<NodeId>,
     pub(crate) lease: Lease,
     pub(crate) arena: Arc<Arena>,
@@ -40,7 +39,6 @@ impl Inner {
     #[allow(clippy::too_many_arguments, reason = "what a node is made of")]
     pub(crate) fn start(
         me: NodeId,
-        incarnation: Incarnation,
         members: Vec<NodeId>,
         lease: Lease,
         engine: Engine,
@@ -52,7 +50,6 @@ impl Inner {
         let inner = Arc::new_cyclic(|this| Inner {
             this: this.clone(),
             me,
-            incarnation,
             members,
             lease,
             arena,
@@ -254,11 +251,13 @@ impl Inner {
     }
 
     pub(crate) fn status(&self) -> NodeStatus {
-        let (peers, mut counts, fabric) = self.engine.lock().observe();
+        let engine = self.engine.lock();
+        let (incarnation, (peers, mut counts, fabric)) = (engine.incarnation(), engine.observe());
+        drop(engine);
         counts.hits = self.hits.sum(Hold::Shared) + self.hits.sum(Hold::Exclusive);
         NodeStatus {
             me: self.me,
-            incarnation: self.incarnation,
+            incarnation,
             members: self.members.clone(),
             peers,
             counts,

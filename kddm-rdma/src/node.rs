@@ -93,8 +93,7 @@ impl Node {
         });
         let engine = Engine::new(config.me, core, transport);
         let lease = Lease::of(config.loss);
-        let inner =
-            Inner::start(config.me, config.incarnation, members, lease, engine, arena, host, families)?;
+        let inner = Inner::start(config.me, members, lease, engine, arena, host, families)?;
         Ok(Node { _running: Arc::new(Running(inner.clone())), inner })
     }
 

@@ -58,6 +58,8 @@ pub enum Traced {
     State,
     PeerUp,
     PeerDown,
+    /// The node begins a new life.
+    Renewed,
 }
 
 impl Traced {
@@ -76,6 +78,7 @@ impl Traced {
             Traced::State => "state",
             Traced::PeerUp => "peer_up",
             Traced::PeerDown => "peer_down",
+            Traced::Renewed => "renewed",
         }
     }
 }
@@ -266,6 +269,7 @@ impl Watch {
                 Some(Happened::new(Traced::PeerUp).of(*node).with(format!("life {}", life.0)))
             }
             Input::PeerDown(node) => Some(Happened::new(Traced::PeerDown).of(*node)),
+            Input::Renewed(life) => Some(Happened::new(Traced::Renewed).with(format!("life {}", life.0))),
             _ => None,
         }
     }

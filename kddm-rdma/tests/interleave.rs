@@ -226,6 +226,8 @@ impl Transport for Nowhere {
     fn peers(&self) -> Vec<PeerState> {
         Vec::new()
     }
+    fn forbid_returns(&mut self) {}
+    fn renew(&mut self, _: Incarnation) {}
     fn disconnect(&mut self) {}
 }
 

@@ -100,7 +100,7 @@ impl Partition {
             requests: Arc::default(),
             node: Arc::default(),
             root: superblock.root.get(),
-            incarnation: Incarnation(superblock.mounts.get()),
+            incarnation: Incarnation::of_start(superblock.mounts.get()).expect("at most MOUNTS_MAX"),
             open: Mutex::new(Some((superblock, lock))),
             started: Mutex::new(false),
         }))
@@ -116,7 +116,7 @@ impl Partition {
         self.root
     }
 
-    /// How often a server has opened it: larger than in any earlier life.
+    /// The first life of the server that has it open: larger than any life of an earlier one.
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
     }

@@ -34,7 +34,7 @@ use std::{
 const MEETING: Duration = Duration::from_secs(5);
 
 /// What servers say to each other, and what it means. Servers of another version are not let in.
-const PROTOCOL_VERSION: u32 = 2;
+const PROTOCOL_VERSION: u32 = 3;
 
 /// What a server is told.
 #[derive(Clone, Debug)]

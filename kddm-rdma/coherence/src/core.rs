@@ -152,9 +152,7 @@ impl Core {
     pub fn new(mut config: Config) -> Core {
         config.members.sort_unstable();
         config.members.dedup();
-        // Far from the numbers of earlier lives, of which a late message may speak: multiples of the golden ratio spread best
-        // (Knuth, The Art of Computer Programming, volume 3, section 6.4).
-        let start = (config.incarnation.0 as u32).wrapping_mul(0x9e37_79b9);
+        let start = config.incarnation.first_number();
         let (view, homes) = match config.loss {
             Loss::Local => (ViewId(1), config.members.clone()),
             Loss::Agreed => (ViewId(0), Vec::new()),
@@ -203,6 +201,7 @@ impl Core {
             Input::MemoryFreed => self.freed = true,
             Input::PeerUp(node, incarnation) => self.peer_up(node, incarnation, cx),
             Input::PeerDown(node) => self.peer_down(node, cx),
+            Input::Renewed(life) => self.renewed(life),
             Input::View(view) => self.next_view(view, cx),
             Input::Fenced(view) => self.fenced(view, cx),
             Input::Lease(there) => self.lease(there, cx),
@@ -212,6 +211,11 @@ impl Core {
             self.try_report(cx);
             self.settle(cx);
         }
+    }
+
+    /// This life of the node.
+    pub fn incarnation(&self) -> Incarnation {
+        self.config.incarnation
     }
 
     /// The objects homed here that differ, or may differ, from what the device has; ascending.

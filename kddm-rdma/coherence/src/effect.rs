@@ -107,6 +107,9 @@ pub enum Input {
     /// A peer's life has ended as far as this node is concerned: its process is gone, or it was silent for too long. It comes
     /// back as a new incarnation, and both begin with nothing of each other.
     PeerDown(NodeId),
+    /// Others had given this node up while it lived, or it had given them up: it begins a new life ([`crate::Loss::Local`]). Every peer is
+    /// down; what has its home here, and was not lost with them, it still has.
+    Renewed(Incarnation),
     /// The next view ([`crate::Loss::Agreed`]). It is adopted as soon as all its members are up.
     View(View),
     /// The leases of all nodes that are not in this view have run out: they use nothing any more.

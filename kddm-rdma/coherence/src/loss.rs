@@ -28,6 +28,15 @@ impl Core {
         }
     }
 
+    /// The peers have nothing of ours any more, and we nothing of theirs: what is left is to be somebody else, so that nobody takes what is
+    /// still said about the old life for news of this one.
+    pub(crate) fn renewed(&mut self, life: Incarnation) {
+        debug_assert!(self.config.loss == Loss::Local && self.up.is_empty());
+        self.config.incarnation = life;
+        self.met.clear();
+        self.unmet.clear();
+    }
+
     pub(crate) fn peer_down<S: Store>(&mut self, lost: NodeId, cx: &mut Context<'_, S>) {
         if self.config.loss == Loss::Agreed {
             return self.connected(lost, None, cx);

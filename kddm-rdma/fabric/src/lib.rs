@@ -5,11 +5,11 @@
 //! [`wire`] is how messages look as bytes, in every fabric.
 #![forbid(unsafe_code)]
 
-#[cfg(test)]
-mod meeting;
 pub mod shm;
 pub mod sim;
 pub mod tcp;
+#[cfg(test)]
+mod tests;
 mod transport;
 #[cfg(feature = "verbs")]
 pub mod verbs;

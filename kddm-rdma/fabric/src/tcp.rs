@@ -75,6 +75,8 @@ pub struct Tcp {
     /// By id.
     peers: Vec<Peer>,
     strangers: Strangers,
+    /// This life is over, and no other has begun.
+    parted: bool,
     /// A record, opened. One for all: each is digested before the next.
     plain: Vec<u8>,
     /// By token. Boxed, so that one can be taken out while it is worked on.
@@ -124,15 +126,7 @@ impl Tcp {
         let mut peers: Vec<Peer> =
             config.peers.iter().map(|&(node, address)| Peer::new(config.me, node, address, now)).collect();
         peers.sort_by_key(|peer| peer.node);
-        let shared = Shared {
-            config,
-            arena,
-            counters: Default::default(),
-            told: Vec::new(),
-            fabric,
-            now,
-            lives: Default::default(),
-        };
+        let shared = Shared::new(config, arena, fabric);
         let tcp = Tcp {
             shared,
             poll,
@@ -146,6 +140,7 @@ impl Tcp {
             waker,
             peers,
             strangers: Strangers::default(),
+            parted: false,
             plain: Vec::new(),
             connections: Vec::new(),
             unflushed: Vec::new(),

@@ -63,6 +63,14 @@ pub trait Transport: Send {
     /// Every configured peer, by id: whether it is there and, if not, why.
     fn peers(&self) -> Vec<PeerState>;
 
+    /// From now on a life of a node that was lost is over, whether its process lives or not. Of two that meet, of which one has lost the
+    /// other in the life that it comes with, one has to begin a new life: the one with fewer peers, then the one with the larger id. See
+    /// [`Event::Outlived`]. To be called before the first [`Transport::poll`]; fabrics that are not told so let lost lives return.
+    fn forbid_returns(&mut self);
+
+    /// After [`Event::Outlived`], when all its peers are down: the node is there again, in this life, and has lost nobody.
+    fn renew(&mut self, life: Incarnation);
+
     /// Ends all sessions in good order: peers learn it at once. Nothing can be sent or read afterwards, and READs under
     /// way complete as failed with the next poll.
     fn disconnect(&mut self);
@@ -86,6 +94,12 @@ pub enum Event {
         certain: bool,
         /// What was seen, for people.
         reason: String,
+    },
+    /// Others have lost this life of this node, or it has lost theirs, and it is this one that has to give way: its sessions end, and none
+    /// begins before [`Transport::renew`].
+    Outlived {
+        /// Whom it met.
+        by: NodeId,
     },
     /// Somebody was not let in, or did not let us in: wrong key, version, cluster, id, root. Once per change of the reason.
     Refused {

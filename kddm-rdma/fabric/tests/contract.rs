@@ -55,6 +55,8 @@ for_each_fabric!([
     both_directions_work_at_once_under_load,
     a_lost_peer_fails_its_reads_before_its_news,
     a_silent_peer_is_lost_but_not_for_certain,
+    a_life_that_was_lost_does_not_return,
+    of_two_equals_one_gives_way,
     a_new_life_is_a_new_session,
     leaving_is_known_at_once,
     everything_is_counted,

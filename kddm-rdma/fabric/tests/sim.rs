@@ -306,7 +306,7 @@ impl Faults {
                     over.push(*token);
                     if *good { "good read" } else { "failed read" }
                 }
-                Event::Refused { .. } => panic!("nobody refuses anybody here"),
+                Event::Refused { .. } | Event::Outlived { .. } => panic!("nobody refuses anybody here"),
             };
             *seen.entry(what).or_default() += 1;
         }

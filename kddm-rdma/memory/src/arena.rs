@@ -99,8 +99,8 @@ impl Arena {
     /// other lives then mean none of this one. Without it a node that returns would give its first slots the generations of
     /// its last life, and a READ of what was there would succeed.
     pub fn begin_life(&self, incarnation: Incarnation) {
-        // Multiples of the golden ratio lie far apart (Knuth, volume 3, section 6.4); even ones keep tenancies odd.
-        let life = (incarnation.0 as u32).wrapping_mul(0x9e37_79b9) << 1;
+        // Even, which keeps tenancies odd.
+        let life = incarnation.first_number() << 1;
         self.life.store(life, Relaxed);
     }
 

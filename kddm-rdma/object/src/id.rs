@@ -162,6 +162,25 @@ number!(
     /// One life of a node's server: larger than that of any earlier life.
     Incarnation, u64
 );
+impl Incarnation {
+    const RENEWALS: u32 = 16;
+
+    /// The first life of a server that is the `start`th of its node: `None` if nobody starts so often.
+    pub const fn of_start(start: u64) -> Option<Incarnation> {
+        if start > u64::MAX >> Incarnation::RENEWALS {
+            return None;
+        }
+        Some(Incarnation(start << Incarnation::RENEWALS))
+    }
+
+    /// Where whatever is numbered in this life begins: far from the numbers of the lives shortly before, of which something late may speak.
+    /// Multiples of the golden ratio spread best (Knuth, The Art of Computer Programming, volume 3, section 6.4).
+    pub const fn first_number(self) -> u32 {
+        let (start, renewal) = ((self.0 >> Incarnation::RENEWALS) as u32, self.0 as u32 & 0xffff);
+        start.wrapping_mul(0x9e37_79b9).wrapping_add(renewal.wrapping_mul(0x85eb_ca6b))
+    }
+}
+
 number!(
     /// How often a slot has been given to an object; tells a reused slot from the one that was named.
     Generation, u32

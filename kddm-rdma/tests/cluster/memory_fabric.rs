@@ -115,6 +115,10 @@ impl Transport for Wire {
         ports.iter().filter(|port| port.node != self.me).map(state).collect()
     }
 
+    fn forbid_returns(&mut self) {}
+
+    fn renew(&mut self, _: Incarnation) {}
+
     fn disconnect(&mut self) {
         self.network.cut(self.me);
     }

@@ -11,6 +11,9 @@ pub const SUPERBLOCK_SIZE: usize = PAGE_SIZE;
 /// The version of the whole format: superblock, paths, directories, bitmap, checkpoints.
 pub const FORMAT_VERSION: u32 = 1;
 
+/// Servers that can open a partition, one after the other.
+pub const MOUNTS_MAX: u64 = (1 << 48) - 1;
+
 const WHAT: &str = "superblock";
 const MAGIC: u64 = u64::from_le_bytes(*b"kDFSpart");
 
@@ -34,7 +37,7 @@ pub struct Superblock {
     pub cluster: [u8; 16],
     /// This partition, told from every other one (random).
     pub partition: [u8; 16],
-    /// Servers that have opened it: the incarnation of the one that has it open.
+    /// Servers that have opened it: the incarnation of the one that has it open counts from here.
     pub mounts: U64,
     /// Number of the last checkpoint that was applied.
     pub checkpoint: U64,
@@ -150,6 +153,9 @@ impl UnverifiedSuperblock {
         if nanoseconds >= 1_000_000_000 {
             return field("nanoseconds", nanoseconds.into());
         }
+        if superblock.mounts.get() >= MOUNTS_MAX {
+            return field("number of servers that have opened it", superblock.mounts.get());
+        }
         if superblock.clean > 1 {
             return field("clean flag", superblock.clean.into());
         }
@@ -206,6 +212,7 @@ mod tests {
             (Superblock { root: 5.into(), ..sample() }, "root inode"),
             (Superblock { root_generation: 0.into(), ..sample() }, "root generation"),
             (Superblock { formatted: Timestamp::new(1, 1_000_000_000), ..sample() }, "nanoseconds"),
+            (Superblock { mounts: MOUNTS_MAX.into(), ..sample() }, "number of servers that have opened it"),
             (Superblock { clean: 2, ..sample() }, "clean flag"),
             (Superblock { reserved_a: [0, 1], ..sample() }, "reserved bytes"),
         ] {

@@ -427,3 +427,32 @@ fn what_a_leaver_could_not_make_is_not_lost_with_it() {
     assert_eq!(bench.ended.remove(&OpId(2)), Some(Err(OpError::Absent)));
     assert!(bench.is_quiet());
 }
+
+/// Node 2 has the object when nodes 1 and 3 are lost to each other; node 3 begins a new life, and node 1 has met that before node 2 has.
+#[test]
+fn who_begins_a_new_life_is_told_of_by_the_home_before_others_have_met_it() {
+    let (mut bench, key) = (Bench::new(3, 8, 0), object(false, 1));
+    bench.own(n(2), key);
+    bench.links.retain(|&(from, to), _| from != n(3) && to != n(3));
+    bench.input(n(1), Input::PeerDown(n(3)));
+    bench.input(n(3), Input::PeerDown(n(1)));
+    bench.input(n(3), Input::PeerDown(n(2)));
+    bench.lives.insert(n(3), Incarnation(2));
+    bench.input(n(3), Input::Renewed(Incarnation(2)));
+    bench.input(n(1), Input::PeerUp(n(3), Incarnation(2)));
+    bench.input(n(3), Input::PeerUp(n(1), Incarnation(1)));
+
+    bench.begin(n(3), 1, key, hold(Hold::Exclusive));
+    bench.settle();
+    assert!(
+        bench.ended.is_empty(),
+        "node 2 still has the old life's session, over which nothing may go to the new one"
+    );
+    bench.input(n(2), Input::PeerDown(n(3)));
+    bench.input(n(2), Input::PeerUp(n(3), Incarnation(2)));
+    bench.input(n(3), Input::PeerUp(n(2), Incarnation(1)));
+    bench.settle();
+    bench.put(n(3), 1, key, Hold::Exclusive);
+    bench.settle();
+    assert!(bench.is_quiet());
+}

@@ -17,7 +17,7 @@ mod place;
 pub mod ports;
 pub mod run;
 pub mod serve;
-mod standing;
+pub mod standing;
 pub mod values;
 mod watched;
 

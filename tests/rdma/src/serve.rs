@@ -1,11 +1,12 @@
 //! A node that does as it is told, a line at a time: for tests that stop its process.
 
 use crate::nodes::{Start, object};
+use crate::standing;
 use crate::values;
 use anyhow::{Context, Result, bail};
 use futures_lite::future::block_on;
 use kddm_bench::random::Random;
-use kddm_rdma::{Node, OpError};
+use kddm_rdma::{Node, ObjectKey, OpError};
 use std::io::BufRead;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +18,7 @@ use std::time::Duration;
 /// - `grab HOME BYTES NUMBER VALUE` writes the value: `saw OLD`
 /// - `get HOME BYTES NUMBER`: `saw VALUE`, `torn`, or `failed WHY`
 /// - `work` has a thread get and grab objects of all homes from now on, whatever comes of it: `working`
+/// - `stand` says on its standard error where it stands with them: `said`
 /// - `counters`: `MESSAGES_RECEIVED READS_SERVED READS_ISSUED`
 ///
 /// # Errors
@@ -31,6 +33,14 @@ pub fn run(start: &Start) -> Result<()> {
     Ok(())
 }
 
+/// Objects of each home that [`work`] works on.
+const WORKED_ON: u32 = 8;
+
+/// The objects that [`work`] works on.
+pub fn worked_on(nodes: usize) -> impl Iterator<Item = ObjectKey> {
+    (1..=nodes as u8).flat_map(|home| (0..WORKED_ON).map(move |number| object(home, 4096, number)))
+}
+
 /// Gets and grabs objects of all homes until `stop`, and removes those that were lost with a node; says of each of them whether it came, and
 /// of which home. Bytes are never torn.
 ///
@@ -41,7 +51,7 @@ pub fn work(node: &Node, nodes: usize, stop: &AtomicBool, done: impl Fn(usize, b
     let mut value = u32::from(node.me().get()) << 24;
     while !stop.load(Ordering::Relaxed) {
         let home = 1 + random.below(nodes);
-        let key = object(home as u8, 4096, random.below(8) as u32);
+        let key = object(home as u8, 4096, random.below(WORKED_ON as usize) as u32);
         let good = match random.below(2) {
             0 => block_on(node.get(key)).map(|guard| {
                 values::read(&guard).expect("whole bytes");
@@ -95,6 +105,10 @@ fn answer(node: &Arc<Node>, nodes: usize, line: &str) -> Result<String> {
             let node = node.clone();
             std::thread::spawn(move || work(&node, nodes, &AtomicBool::new(false), |_, _| {}));
             "working".into()
+        }
+        ("stand", []) => {
+            standing::show(node, worked_on(nodes));
+            "said".into()
         }
         ("counters", []) => {
             let fabric = node.status().fabric;

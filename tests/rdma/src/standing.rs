@@ -2,7 +2,7 @@
 
 use crate::PATIENCE;
 use crate::load::objects;
-use kddm_rdma::Node;
+use kddm_rdma::{Node, ObjectKey};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 
@@ -19,9 +19,15 @@ pub fn watched<R>(node: &Node, nodes: usize, work: impl FnOnce() -> R) -> R {
 
 fn watch(node: &Node, nodes: usize, ends: &Receiver<()>) {
     while ends.recv_timeout(PATIENCE / 2) == Err(RecvTimeoutError::Timeout) {
-        eprintln!("still at work: {:?}", node.status());
-        for key in objects(nodes) {
-            eprintln!("still at work: {:?}", node.dump(key));
-        }
+        show(node, objects(nodes));
+    }
+}
+
+/// Says where `node` stands, and all that is under way of these objects.
+pub fn show(node: &Node, objects: impl IntoIterator<Item = ObjectKey>) {
+    let me = node.me();
+    eprintln!("n{me} is still at work: {:?}", node.status());
+    for key in objects {
+        eprintln!("n{me} is still at work: {:?}", node.dump(key));
     }
 }

@@ -4,7 +4,7 @@ use kddm_bench::random::Random;
 use kddm_coherence::{Message, ReadToken};
 use kddm_fabric::verbs::Verbs;
 use kddm_fabric::{Counters, Event, PeerState, Transport};
-use kddm_object::{Location, NodeId, SlotId};
+use kddm_object::{Incarnation, Location, NodeId, SlotId};
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -123,6 +123,14 @@ impl<T: Breakable> Transport for Watched<T> {
 
     fn peers(&self) -> Vec<PeerState> {
         self.inner.peers()
+    }
+
+    fn forbid_returns(&mut self) {
+        self.inner.forbid_returns();
+    }
+
+    fn renew(&mut self, life: Incarnation) {
+        self.inner.renew(life);
     }
 
     fn disconnect(&mut self) {

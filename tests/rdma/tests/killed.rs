@@ -1,16 +1,16 @@
-//! Over shm a process is killed, or stopped, in the middle of its work beside others: they know, they go on, and nothing of it stays.
+//! A process is killed, or stopped, in the middle of its work beside others: they know, they go on, and nothing of it stays.
 
 use futures_lite::future::block_on;
 use kddm_fabric::SILENCE;
-use kddm_rdma::Node;
+use kddm_rdma::{Incarnation, Node};
 use kddm_rdma_tests::nodes::{self, Fabric, Start};
-use kddm_rdma_tests::{ports, serve};
+use kddm_rdma_tests::{ports, serve, standing};
 use kddm_tests::Stopped;
 use nix::unistd::Pid;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::IpAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 static TURN: Mutex<()> = Mutex::new(());
 
 struct World {
+    fabric: Fabric,
     port: u16,
     addresses: Vec<IpAddr>,
     nodes: [Node; 2],
@@ -37,17 +38,17 @@ struct World {
 }
 
 impl World {
-    fn new() -> World {
+    fn new(fabric: Fabric) -> World {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let port = ports::free(NODES as u8);
         let addresses: Vec<IpAddr> = (1..=NODES as u8).map(|node| [127, 0, 0, node].into()).collect();
         let nodes = [0, 2].map(|place| {
             let (unsound, speculate, breaks) = (false, true, None);
-            let (addresses, fabric) = (addresses.clone(), Fabric::Shm);
+            let addresses = addresses.clone();
             Start { fabric, place, addresses, port, unsound, speculate, breaks }.run().expect("a node").0
         });
         let (stop, ended, good) = (false.into(), Default::default(), Default::default());
-        World { port, addresses, nodes, stop, ended, good, _turn: turn }
+        World { fabric, port, addresses, nodes, stop, ended, good, _turn: turn }
     }
 
     /// Runs `story` while both nodes of this process work.
@@ -74,7 +75,7 @@ impl World {
         command.args([
             "serve",
             "--fabric",
-            Fabric::Shm.name(),
+            self.fabric.name(),
             "--port",
             &self.port.to_string(),
             &(VICTIM - 1).to_string(),
@@ -82,15 +83,19 @@ impl World {
         command.args(self.addresses.iter().map(IpAddr::to_string));
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starting a node");
-        let mut answers = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        let mut victim = Victim(child);
+        let answers = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let mut victim = Victim(child, answers);
         for &(order, answer) in orders {
-            writeln!(victim.0.stdin.as_mut().expect("a pipe"), "{order}").expect("the node runs");
-            assert_eq!(answers.next().and_then(Result::ok).as_deref(), Some(answer), "{order}");
+            assert_eq!(victim.answer(order).as_deref(), Some(answer), "{order}");
         }
         self.until("the victim is there", || self.nodes.iter().all(knows));
         self.goes_on("with the victim");
         victim
+    }
+
+    fn life_of_victim(&self) -> Option<Incarnation> {
+        let peers = self.nodes[0].status().peers;
+        peers.iter().find(|peer| peer.node == nodes::id(VICTIM))?.up
     }
 
     /// How long it took until both nodes know that the victim is gone.
@@ -112,12 +117,10 @@ impl World {
     fn until(&self, what: &str, done: impl Fn() -> bool) {
         let begin = Instant::now();
         while !done() {
-            assert!(
-                begin.elapsed() < PATIENCE,
-                "waited too long: {what}; ended {:?}, good {:?}",
-                self.ended,
-                self.good
-            );
+            if begin.elapsed() > PATIENCE {
+                self.nodes.iter().for_each(|node| standing::show(node, serve::worked_on(NODES)));
+                panic!("waited too long: {what}; ended {:?}, good {:?}", self.ended, self.good);
+            }
             thread::sleep(Duration::from_millis(1));
         }
     }
@@ -137,11 +140,16 @@ impl Drop for Stop<'_> {
     }
 }
 
-struct Victim(Child);
+struct Victim(Child, Lines<BufReader<ChildStdout>>);
 
 impl Victim {
     fn pid(&self) -> Pid {
         Pid::from_raw(self.0.id() as i32)
+    }
+
+    fn answer(&mut self, order: &str) -> Option<String> {
+        writeln!(self.0.stdin.as_mut()?, "{order}").ok()?;
+        self.1.next()?.ok()
     }
 
     /// SIGKILL.
@@ -152,6 +160,9 @@ impl Victim {
 
 impl Drop for Victim {
     fn drop(&mut self) {
+        if thread::panicking() {
+            let _ = self.answer("stand");
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -169,7 +180,7 @@ fn rings() -> usize {
 
 #[test]
 fn who_is_killed_is_missed_at_once_and_leaves_nothing_behind() {
-    let world = World::new();
+    let world = World::new(Fabric::Shm);
     world.tell(|| {
         world.until("the two have met", || rings() == 4);
         for life in 1..=5 {
@@ -184,20 +195,33 @@ fn who_is_killed_is_missed_at_once_and_leaves_nothing_behind() {
     });
 }
 
-#[test]
-fn who_stands_still_is_missed_and_comes_back() {
-    let world = World::new();
+fn stands_still_and_comes_back(fabric: Fabric) {
+    let world = World::new(fabric);
     world.tell(|| {
-        let victim = world.victim(&[MEET]);
+        let victim = world.victim(&[MEET, ("work", "working")]);
+        let life = world.life_of_victim();
         let stopped = Stopped::new(victim.pid());
         let missed = world.is_missed();
         println!("missed after {missed:.1?}");
         world.goes_on("without the victim");
-        world.until("its memory is let go", || rings() == 4);
+        if fabric == Fabric::Shm {
+            world.until("its memory is let go", || rings() == 4);
+        }
         drop(stopped);
         world.until("the victim is back", || world.nodes.iter().all(knows));
+        assert!(world.life_of_victim() > life, "a life that was lost has returned");
         world.goes_on("with the victim again");
     });
     let [one, _] = &world.nodes;
     assert!(block_on(one.get(nodes::object(1, 4096, 100))).is_ok());
+}
+
+#[test]
+fn who_stands_still_is_missed_and_comes_back() {
+    stands_still_and_comes_back(Fabric::Shm);
+}
+
+#[test]
+fn who_stands_still_over_tcp_comes_back_too() {
+    stands_still_and_comes_back(Fabric::Tcp);
 }

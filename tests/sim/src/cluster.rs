@@ -54,12 +54,14 @@ impl Cluster {
         let plan = &world.plan;
         let arena = ArenaConfig { bytes: plan.arena, slab_bytes: SLAB_MIN };
         let arena = Arc::new(Arena::new(arena).expect("the kernel gives a few hundred KiB"));
-        let incarnation = Incarnation(u64::from(self.lives));
+        let incarnation = Incarnation::of_start(self.lives.into()).expect("not so many lives");
         let transport = Recorded {
             inner: world.network.attach(id, incarnation, arena.clone()),
             me: id,
             executor: world.executor.clone(),
             log: world.log.clone(),
+            outlived: world.outlived.clone(),
+            lets_return: plan.unsound_returns,
         };
         let host = SimHost::new(world.executor.clone(), life, plan.device, self.rng.fork(), Arc::new(NoDisk));
         let dead = Arc::new(AtomicBool::new(false));

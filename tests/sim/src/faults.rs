@@ -176,6 +176,8 @@ impl Troubles {
                 }
                 let (deaf, dumb) = [(true, true), (true, false), (false, true)][self.rng.usize(0..3)];
                 for &peer in members.iter().filter(|&&peer| peer != victim) {
+                    // They meet one after the other.
+                    let until = until + self.within(0, 20_000);
                     if dumb {
                         self.cut(victim, peer, until);
                     }

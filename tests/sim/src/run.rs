@@ -179,6 +179,9 @@ impl Simulator {
         let alive = self.cluster.alive();
         let nodes: Vec<Driven<'_>> = alive.map(|(id, alive)| (id, alive.life, &alive.node)).collect();
         let happened = turn(&world.executor, &world.network, &nodes, &mut self.rng, other);
+        for node in std::mem::take(&mut *world.outlived.lock()) {
+            membership::is_given_up(&world, &self.cluster, node);
+        }
         if let Some(troubles) = &mut self.troubles {
             troubles.happen(&mut self.cluster, self.council.as_mut());
             if let Some(council) = &mut self.council {

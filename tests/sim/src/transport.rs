@@ -5,8 +5,10 @@ use crate::log::Log;
 use kddm_coherence::{Message, ReadToken};
 use kddm_fabric::sim::SimTransport;
 use kddm_fabric::{Counters, Event, PeerState, Transport};
-use kddm_object::{Location, NodeId, SlotId};
+use kddm_object::{Incarnation, Location, NodeId, SlotId};
+use parking_lot::Mutex;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 
 /// The simulated transport, recorded.
 pub struct Recorded {
@@ -18,6 +20,10 @@ pub struct Recorded {
     pub executor: Executor,
     /// Where to note.
     pub log: Log,
+    /// Who is told that its life is over.
+    pub outlived: Arc<Mutex<Vec<NodeId>>>,
+    /// UNSOUND: lost lives return, whatever the node says.
+    pub lets_return: bool,
 }
 
 impl Recorded {
@@ -39,6 +45,10 @@ impl Recorded {
             }
             Event::PeerDown { node, certain, reason } => {
                 self.log.note(now, me, (node, certain), || format!("peer n{node} is gone: {reason}"));
+            }
+            Event::Outlived { by } => {
+                self.log.note(now, me, by, || format!("outlived, as n{by} says"));
+                self.outlived.lock().push(self.me);
             }
             Event::Refused { reason, .. } => self.log.note(now, me, reason, || reason.clone()),
         }
@@ -79,6 +89,17 @@ impl Transport for Recorded {
 
     fn peers(&self) -> Vec<PeerState> {
         self.inner.peers()
+    }
+
+    fn forbid_returns(&mut self) {
+        if !self.lets_return {
+            self.inner.forbid_returns();
+        }
+    }
+
+    fn renew(&mut self, life: Incarnation) {
+        self.log.note(self.executor.now(), self.me.get(), life, || format!("begins life {life}"));
+        self.inner.renew(life);
     }
 
     fn disconnect(&mut self) {

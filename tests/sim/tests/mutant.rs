@@ -1,4 +1,5 @@
-//! The simulator sees a broken protocol: nodes that acknowledge invalidations and keep their copies.
+//! The simulator sees a broken protocol: nodes that acknowledge invalidations and keep their copies; nodes that were given up and go on
+//! as if nothing had been.
 
 use kddm_sim::{Deed, Faults, Log, Plan, run_caught};
 
@@ -13,4 +14,14 @@ fn nodes_that_keep_invalidated_copies_are_caught() {
         caught += u32::from(run_caught(plan, Log::new(false)).is_err());
     }
     assert!(caught >= 10, "they were caught in {caught} of 40 seeds only");
+}
+
+#[test]
+fn lives_that_were_lost_and_return_are_caught() {
+    let caught = (0..1000).filter(|&seed| {
+        let mut plan = Plan::of(seed, true);
+        plan.unsound_returns = true;
+        plan.faults.losses > 0 && run_caught(plan, Log::new(false)).is_err()
+    });
+    assert!(caught.take(2).count() == 2, "they were caught in less than two of 1000 seeds");
 }

@@ -25,7 +25,7 @@ pub struct TraceEvent {
     pub number: u64,
     /// When, in nanoseconds of CLOCK_MONOTONIC.
     pub at: u64,
-    /// What: sent, received, read_posted, read_done, linker_called, linker_done, asked, ended, put, state, peer_up, peer_down.
+    /// What: sent, received, read_posted, read_done, linker_called, linker_done, asked, ended, put, state, peer_up, peer_down, renewed.
     pub what: String,
     /// The node that it was done with.
     pub peer: Option<u8>,

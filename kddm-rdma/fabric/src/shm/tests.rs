@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     Event, Transport,
-    meeting::{Meeting, arena, config, end_of, message, node},
     tcp::TcpConfig,
+    tests::meeting::{Meeting, arena, config, end_of, message, node},
 };
 use kddm_memory::SharedBytes;
 use kddm_object::Incarnation;

@@ -120,6 +120,14 @@ impl Transport for Shm {
         self.tcp.peers_beside(is_up, "memory is being shared with it")
     }
 
+    fn forbid_returns(&mut self) {
+        self.tcp.forbid_returns();
+    }
+
+    fn renew(&mut self, life: Incarnation) {
+        self.tcp.renew(life);
+    }
+
     fn disconnect(&mut self) {
         // What is in the peer's memory before our good-bye is taken before it.
         let deadline = Instant::now() + LAST_WORDS;
@@ -302,6 +310,9 @@ impl Shm {
             Told::Event(Event::PeerUp(node, incarnation)) => self.begin(node, incarnation),
             Told::Event(Event::PeerDown { node, certain, reason }) => {
                 if let Some(link) = self.links[usize::from(node.get())].take() {
+                    if !link.is_up() {
+                        self.tcp.never_was(node);
+                    }
                     link.end(certain, reason, &mut self.news, &self.tcp);
                 }
             }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Event, Transport,
-    meeting::{Meeting, message, node},
+    tests::meeting::{Meeting, message, node},
 };
 use kddm_object::NodeId;
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};

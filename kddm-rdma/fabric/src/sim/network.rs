@@ -6,6 +6,7 @@ use kddm_coherence::Message;
 use kddm_memory::Arena;
 use kddm_object::{Incarnation, NodeId};
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::Duration,
@@ -39,6 +40,11 @@ pub(super) struct SimNode {
     pub(super) newest: BTreeMap<NodeId, u64>,
     pub(super) reasons: BTreeMap<NodeId, String>,
     pub(super) counters: Counters,
+    /// Peers that were lost in that life.
+    lost: BTreeMap<NodeId, Incarnation>,
+    pub(super) forbids_returns: bool,
+    /// Its life is over, and no other has begun.
+    parted: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -119,11 +125,54 @@ impl Network {
             newest,
             reasons: BTreeMap::new(),
             counters: Counters::default(),
+            lost: BTreeMap::new(),
+            forbids_returns: false,
+            parted: false,
         };
         self.nodes.insert(node, life);
+        self.meet_all_later(node);
+        self.number
+    }
+
+    fn meet_all_later(&mut self, node: NodeId) {
         let others: Vec<NodeId> = self.nodes.keys().copied().filter(|&other| other != node).collect();
         others.into_iter().for_each(|other| self.meet_later(node, other));
+    }
+
+    /// The life of `node` is over, but not its process.
+    fn part(&mut self, node: NodeId, by: NodeId) {
+        let Some(parting) = self.nodes.get_mut(&node) else { return };
+        parting.parted = true;
+        parting.inbox.push(Event::Outlived { by });
+        let peers: Vec<(NodeId, u64)> =
+            parting.peers.iter().map(|(&peer, &(session, _))| (peer, session)).collect();
+        // Also of sessions that have begun for the other end alone.
+        self.tell_the_end(node, false, "it begins a new life");
+        for (peer, session) in peers {
+            self.end(node, peer, session, false, "this node begins a new life");
+        }
+    }
+
+    pub(super) fn renew(&mut self, node: NodeId, incarnation: Incarnation) -> u64 {
+        self.number += 1;
+        if let Some(renewed) = self.nodes.get_mut(&node) {
+            renewed.life = self.number;
+            renewed.incarnation = incarnation;
+            renewed.parted = false;
+            renewed.lost.clear();
+        }
+        self.meet_all_later(node);
         self.number
+    }
+
+    /// Of `a` and `b`, which would meet, the one that has to begin a new life before, if one of them has lost the other.
+    fn gives_way(&self, a: NodeId, b: NodeId) -> Option<(NodeId, NodeId)> {
+        let (one, other) = (self.nodes.get(&a)?, self.nodes.get(&b)?);
+        let lost =
+            one.lost.get(&b) == Some(&other.incarnation) || other.lost.get(&a) == Some(&one.incarnation);
+        let forbidden = lost && (one.forbids_returns || other.forbids_returns);
+        let fewer = (one.peers.len(), Reverse(a)) < (other.peers.len(), Reverse(b));
+        forbidden.then_some(if fewer { (a, b) } else { (b, a) })
     }
 
     pub(super) fn kill(&mut self, node: NodeId) {
@@ -132,7 +181,7 @@ impl Network {
         dying.peers.clear();
         dying.inbox.clear();
         self.reads.retain(|_, read| read.node != node);
-        self.tell_the_end(node, "its server ended");
+        self.tell_the_end(node, true, "its server ended");
     }
 
     /// As a server leaves in good order: it hears the end of its own sessions.
@@ -140,7 +189,7 @@ impl Network {
         let Some(leaving) = self.nodes.get_mut(&node).filter(|leaving| leaving.alive) else { return };
         let peers: Vec<(NodeId, u64)> =
             leaving.peers.iter().map(|(&peer, &(session, _))| (peer, session)).collect();
-        self.tell_the_end(node, "it leaves");
+        self.tell_the_end(node, true, "it leaves");
         for (peer, session) in peers {
             self.end(node, peer, session, false, "this node has left");
         }
@@ -149,12 +198,12 @@ impl Network {
         }
     }
 
-    fn tell_the_end(&mut self, node: NodeId, reason: &str) {
+    fn tell_the_end(&mut self, node: NodeId, certain: bool, reason: &str) {
         let pairs: Vec<_> = self.sessions.iter().map(|(&pair, session)| (pair, session.number)).collect();
         for ((a, b), session) in pairs {
             if a == node || b == node {
                 let other = if a == node { b } else { a };
-                self.push(node, other, session, Item::Down { certain: true, reason: reason.to_owned() });
+                self.push(node, other, session, Item::Down { certain, reason: reason.to_owned() });
             }
         }
     }
@@ -237,9 +286,14 @@ impl Network {
         let (Some(one), Some(other)) = (self.nodes.get(&a), self.nodes.get(&b)) else { return };
         let free = one.alive && other.alive && !one.peers.contains_key(&b) && !other.peers.contains_key(&a);
         let opening = self.sessions.get(&(a, b)).is_some_and(|session| session.unheard > 0);
-        if !free || opening || self.is_cut(a, b) || self.is_cut(b, a) {
+        let parted = one.parted || other.parted;
+        if !free || parted || opening || self.is_cut(a, b) || self.is_cut(b, a) {
             return;
         }
+        if let Some((node, by)) = self.gives_way(a, b) {
+            return self.part(node, by);
+        }
+        let (Some(one), Some(other)) = (self.nodes.get(&a), self.nodes.get(&b)) else { return };
         let (to_a, to_b) = (Item::Up(one.life, other.incarnation), Item::Up(other.life, one.incarnation));
         self.number += 1;
         self.sessions.insert((a, b), Session { number: self.number, unheard: 2 });
@@ -284,7 +338,7 @@ impl Network {
         let Some(node) = self.nodes.get_mut(&to).filter(|node| node.alive) else { return };
         let current = node.peers.get(&from).map(|&(session, _)| session);
         match item {
-            Item::Up(life, incarnation) if life == node.life => {
+            Item::Up(life, incarnation) if life == node.life && !node.parted => {
                 if let Some(old) = current {
                     self.end(to, from, old, false, "it connected anew");
                 }
@@ -312,7 +366,8 @@ impl Network {
     fn end(&mut self, node: NodeId, peer: NodeId, session: u64, certain: bool, reason: &str) {
         self.fail_reads(node, peer);
         if let Some(node) = self.nodes.get_mut(&node) {
-            node.peers.remove(&peer);
+            let life = node.peers.remove(&peer);
+            node.lost.extend(life.map(|(_, incarnation)| (peer, incarnation)));
             node.reasons.insert(peer, reason.to_owned());
             node.inbox.push(Event::PeerDown { node: peer, certain, reason: reason.to_owned() });
         }

@@ -3,7 +3,7 @@
 use super::network::{Network, SimNode};
 use crate::{Counters, Event, PeerState, Transport, wire};
 use kddm_coherence::{Message, ReadToken};
-use kddm_object::{Location, NodeId, SlotId, limits::MAX_OBJECT_SIZE};
+use kddm_object::{Incarnation, Location, NodeId, SlotId, limits::MAX_OBJECT_SIZE};
 use parking_lot::Mutex;
 use std::{os::fd::RawFd, sync::Arc};
 
@@ -86,6 +86,17 @@ impl Transport for SimTransport {
             PeerState { node, up, reason, refused: false }
         };
         others.map(state).collect()
+    }
+
+    fn forbid_returns(&mut self) {
+        self.with(|node| node.forbids_returns = true);
+    }
+
+    fn renew(&mut self, life: Incarnation) {
+        let mut network = self.network.lock();
+        if network.nodes.get(&self.node).is_some_and(|node| node.life == self.life) {
+            self.life = network.renew(self.node, life);
+        }
     }
 
     fn disconnect(&mut self) {

@@ -21,8 +21,8 @@ const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_CONTROL>> = config::
 pub(super) enum Control {
     /// Who I am; the first message of either side.
     Hello(Hello),
-    /// I accept your Hello. When both sides have said so, the session begins.
-    Ready,
+    /// I accept your Hello. When both sides have said so, the session begins, unless one of them has lost the other.
+    Ready(Standing),
     /// I do not accept your Hello, and close.
     Refuse(String),
     /// I close the session: because this node leaves (and holds nothing any more), or because of a fault.
@@ -43,6 +43,15 @@ pub(super) struct Hello {
     pub(super) format_version: u32,
     pub(super) root: Option<u32>,
     pub(super) fabric: String,
+}
+
+/// Which of two nodes gives way, if one has lost the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub(super) struct Standing {
+    /// I have lost you in the life that you come with.
+    pub(super) lost: bool,
+    /// So many others I have not lost.
+    pub(super) peers: u8,
 }
 
 /// Why bytes are no control message.
@@ -126,7 +135,7 @@ mod tests {
         };
         for control in [
             Control::Hello(hello),
-            Control::Ready,
+            Control::Ready(Standing { lost: true, peers: 253 }),
             Control::refuse(&"é".repeat(9999)),
             Control::goodbye(true, "x"),
         ] {

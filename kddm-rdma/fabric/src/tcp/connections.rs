@@ -11,9 +11,13 @@ use super::{
     shared::{End, Shared},
 };
 use crate::Event;
-use kddm_object::{Incarnation, NodeId};
+use kddm_object::{Incarnation, NodeId, NodeSet};
 use mio::{Interest, Token, net::TcpStream};
-use std::{io::ErrorKind, net::IpAddr, time::Duration};
+use std::{
+    io::ErrorKind,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 /// A connection must be a session after this.
 const OPENING_TIME: Duration = Duration::from_secs(2);
@@ -85,10 +89,43 @@ impl Tcp {
             self.shared.tell_if(news);
             return;
         }
+        if self.parted {
+            return; // it will call again
+        }
         self.make_room();
         match Opening::called(remote, self.shared.now + OPENING_TIME, &self.shared) {
             Ok(opening) => drop(self.add(stream, opening)),
             Err(end) => tracing::error!(?end, "a caller cannot be answered"),
+        }
+    }
+
+    /// This life of the node is over: `by` has lost it, or was lost in it.
+    fn part(&mut self, by: NodeId) {
+        if std::mem::replace(&mut self.parted, true) {
+            return;
+        }
+        self.shared.tell(Event::Outlived { by });
+        let reason = format!("node {} begins a new life", self.shared.config.me);
+        for place in 0..self.connections.len() {
+            let Some(mut connection) = self.connections[place].take() else { continue };
+            connection.last_word(&Control::goodbye(false, &reason), &mut self.shared);
+            let reason = "this node begins a new life: others have given it up".to_owned();
+            self.ended(connection, End::Closed { certain: false, reason });
+        }
+        self.peers.iter_mut().for_each(|peer| peer.dial_at = None);
+        self.wake();
+    }
+
+    /// [`Transport::renew`](crate::Transport::renew).
+    pub(super) fn begin_life(&mut self, life: Incarnation) {
+        self.shared.life = life;
+        self.shared.lost = NodeSet::EMPTY;
+        if std::mem::take(&mut self.parted) {
+            let (me, now) = (self.shared.config.me, Instant::now());
+            self.peers.iter_mut().filter(|peer| peer.node < me).for_each(|peer| peer.dial_at = Some(now));
+            self.retime = true;
+            self.timer_fired = true;
+            self.wake();
         }
     }
 
@@ -111,8 +148,12 @@ impl Tcp {
 
     pub(super) fn dial(&mut self, node: NodeId) {
         let (from, deadline) = (self.shared.config.listen.ip(), self.shared.now + OPENING_TIME);
+        let parted = self.parted;
         let Some(peer) = self.peer(node) else { return };
         peer.dial_at = None;
+        if parted {
+            return;
+        }
         let address = peer.address;
         let opening = Opening::dialled(node, address.ip(), deadline);
         let dialled = dial(from, address).and_then(|stream| self.add(stream, opening));
@@ -222,6 +263,11 @@ impl Tcp {
                         self.open(node, incarnation, place);
                         connection.phase = Phase::Session(Session::new(node));
                     }
+                    Step::Outlived(by) => {
+                        self.part(by);
+                        let reason = "this node begins a new life".to_owned();
+                        return Err(End::Closed { certain: false, reason });
+                    }
                 },
                 Phase::Session(session) => {
                     let Some(length) = channel.record(plain).map_err(End::Fault)? else { return Ok(()) };
@@ -245,6 +291,8 @@ impl Tcp {
             peer.up(place, incarnation);
         }
         self.shared.lives.insert(node, incarnation);
+        self.shared.up.insert(node);
+        self.shared.lost.remove(node);
         self.shared.tell(Event::PeerUp(node, incarnation));
         self.retime = true;
     }
@@ -306,6 +354,8 @@ impl Tcp {
             End::Refused { reason, .. } => (false, reason),
         };
         session.fail_reads(&mut self.shared);
+        self.shared.up.remove(session.node());
+        self.shared.lost.insert(session.node());
         let (me, now, node) = (self.shared.config.me, self.shared.now, session.node());
         if let Some(peer) = self.peer(node) {
             peer.down(me, &reason, now);

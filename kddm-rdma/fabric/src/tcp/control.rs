@@ -22,6 +22,11 @@ impl Tcp {
         self.in_session(to, |session, channel, _| session.say(word, channel))
     }
 
+    /// The session with `node` has ended before its peer was there: nothing was lost with it.
+    pub(crate) fn never_was(&mut self, node: NodeId) {
+        self.shared.lost.remove(node);
+    }
+
     /// Ends the session with `node`, which did what it must not, or cannot be reached.
     pub(crate) fn fault(&mut self, node: NodeId, reason: String) {
         if let Some((place, _)) = self.peer(node).and_then(|peer| peer.session) {

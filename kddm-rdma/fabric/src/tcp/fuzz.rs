@@ -3,7 +3,7 @@
 use super::{
     Greeting, TcpConfig,
     channel::Channel,
-    codec::{Control, Hello},
+    codec::{Control, Hello, Standing},
     frame::{self, Kind},
     noise::{HANDSHAKE_BYTES, Handshake, Sealed},
     opening::{Opening, Step},
@@ -61,11 +61,19 @@ pub fn control(bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// A control message of each kind, the Hello of node 2 and Ready first.
 pub fn controls() -> Vec<Vec<u8>> {
-    let hello = Hello { node: 2, incarnation: 9, ..config().hello(TCP) };
+    let hello = Hello { node: 2, ..config().hello(Incarnation(9), TCP) };
+    let alone = Standing { lost: false, peers: 0 };
+    let lost = Control::Ready(Standing { lost: true, peers: 2 });
     let other = Hello { root: Some(0x0100_0001), fabric: "verbs".to_owned(), ..hello.clone() };
     let goodbye = Control::goodbye(true, "this node leaves");
-    let controls =
-        [Control::Hello(hello), Control::Ready, Control::Hello(other), Control::refuse("no"), goodbye];
+    let controls = [
+        Control::Hello(hello),
+        Control::Ready(alone),
+        Control::Hello(other),
+        Control::refuse("no"),
+        goodbye,
+        lost,
+    ];
     controls.iter().map(encoded).collect()
 }
 
@@ -90,8 +98,7 @@ fn config() -> TcpConfig {
 }
 
 fn shared(arena: Arc<Arena>) -> Shared {
-    let (counters, told, lives) = Default::default();
-    Shared { config: config(), arena, counters, told, fabric: TCP, now: Instant::now(), lives }
+    Shared { forbids_returns: true, ..Shared::new(config(), arena, TCP) }
 }
 
 /// One for all callers, of which nobody takes anything.
@@ -117,6 +124,8 @@ pub enum Heard {
     Waiting,
     /// A session with this node began.
     Open(u8),
+    /// None does before this node begins a new life: this node has lost it, or it this one.
+    Outlived(u8),
     /// It was refused, or broke a rule.
     Ended(String),
 }
@@ -169,6 +178,7 @@ impl Call {
             match opening.step(channel, shared) {
                 Ok(Step::Wait) => break None,
                 Ok(Step::More) => {}
+                Ok(Step::Outlived(node)) => break Some(Heard::Outlived(node.get())),
                 Ok(Step::Open(node, _)) => break Some(Heard::Open(node.get())),
                 Err(end) => break Some(Heard::Ended(reason(end))),
             }

@@ -7,11 +7,11 @@ use std::net::IpAddr;
 
 impl TcpConfig {
     /// What this node says of itself.
-    pub(super) fn hello(&self, fabric: &str) -> Hello {
+    pub(super) fn hello(&self, life: Incarnation, fabric: &str) -> Hello {
         Hello {
             cluster: self.cluster.0,
             node: self.me.get(),
-            incarnation: self.incarnation.0,
+            incarnation: life.0,
             format_version: self.greeting.format_version,
             root: self.greeting.root,
             fabric: fabric.to_owned(),
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn every_difference_is_named_with_its_remedy() {
-        let good = Hello { node: 2, incarnation: 9, ..config().hello("tcp") };
+        let good = Hello { node: 2, incarnation: 9, ..config().hello(Incarnation(4), "tcp") };
         let from: IpAddr = "10.0.0.2".parse().unwrap();
         assert_eq!(config().examine(&good, from, "tcp"), Ok((node(2), Incarnation(9))));
         assert!(config().examine(&Hello { root: None, ..good.clone() }, from, "tcp").is_ok());

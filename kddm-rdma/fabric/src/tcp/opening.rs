@@ -2,7 +2,7 @@
 
 use super::{
     channel::Channel,
-    codec::{Control, MAX_CONTROL, Unreadable},
+    codec::{Control, MAX_CONTROL, Standing, Unreadable},
     frame::{self, HEAD_BYTES, Kind, MAGIC, Preamble, word},
     noise::{HANDSHAKE_BYTES, Handshake, TAG_BYTES},
     shared::{End, Shared},
@@ -29,8 +29,8 @@ enum Stage {
     Handshake(Handshake),
     /// The other side's Hello is awaited.
     Hello,
-    /// Its Hello is accepted, and told so; its Ready is awaited.
-    Ready(NodeId, Incarnation),
+    /// Its Hello is accepted, and told so, with how we stand; its Ready is awaited.
+    Ready(NodeId, Incarnation, Standing),
 }
 
 /// What a step led to.
@@ -42,6 +42,8 @@ pub(super) enum Step {
     More,
     /// The session begins.
     Open(NodeId, Incarnation),
+    /// It does not before this node has begun a new life: this life, or the other's, was lost.
+    Outlived(NodeId),
 }
 
 impl Opening {
@@ -113,7 +115,7 @@ impl Opening {
             channel.clear(&handshake.write().map_err(internal)?);
         }
         channel.seal_with(handshake).map_err(End::Fault)?;
-        self.say(&Control::Hello(shared.config.hello(shared.fabric)), channel, shared)?;
+        self.say(&Control::Hello(shared.hello()), channel, shared)?;
         Ok(Step::More)
     }
 
@@ -183,11 +185,21 @@ impl Opening {
                 shared
                     .check_incarnation(node, incarnation)
                     .map_err(|reason| End::Refused { reason, tell: true })?;
-                self.stage = Stage::Ready(node, incarnation);
-                self.say(&Control::Ready, channel, shared)?;
+                let standing = shared.standing(node, incarnation);
+                self.stage = Stage::Ready(node, incarnation, standing);
+                self.say(&Control::Ready(standing), channel, shared)?;
                 Ok(Step::More)
             }
-            (Control::Ready, &Stage::Ready(node, incarnation)) => Ok(Step::Open(node, incarnation)),
+            (Control::Ready(theirs), &Stage::Ready(node, incarnation, ours)) => {
+                if !ours.lost && !theirs.lost {
+                    return Ok(Step::Open(node, incarnation));
+                }
+                if shared.gives_way(ours, node, theirs) {
+                    return Ok(Step::Outlived(node));
+                }
+                let reason = format!("node {node} was given up in this life, and has to begin another");
+                Err(End::Closed { certain: false, reason })
+            }
             (Control::Refuse(reason), _) => {
                 Err(refused(format!("{} does not let this node in: {reason}", self.remote)))
             }

@@ -3,13 +3,14 @@
 use super::{
     TcpConfig,
     channel::Channel,
-    codec::{Control, Unreadable},
+    codec::{Control, Hello, Standing, Unreadable},
 };
 use crate::{Counters, Event};
 use kddm_coherence::ReadToken;
 use kddm_memory::Arena;
-use kddm_object::{Incarnation, NodeId};
+use kddm_object::{Incarnation, NodeId, NodeSet};
 use std::{
+    cmp::Ordering,
     collections::BTreeMap,
     io,
     sync::Arc,
@@ -29,8 +30,16 @@ pub(super) struct Shared {
     pub(super) fabric: &'static str,
     /// The time of this turn.
     pub(super) now: Instant,
+    /// This node's life.
+    pub(super) life: Incarnation,
     /// The last life of each peer that was met.
     pub(super) lives: BTreeMap<NodeId, Incarnation>,
+    /// Those of them that last.
+    pub(super) up: NodeSet,
+    /// Peers that were lost in the last life that was met.
+    pub(super) lost: NodeSet,
+    /// Lost lives do not return.
+    pub(super) forbids_returns: bool,
 }
 
 /// Why a connection ends.
@@ -66,12 +75,52 @@ pub(crate) enum Told {
 }
 
 impl Shared {
+    pub(super) fn new(config: TcpConfig, arena: Arc<Arena>, fabric: &'static str) -> Shared {
+        Shared {
+            life: config.incarnation,
+            config,
+            arena,
+            counters: Counters::default(),
+            told: Vec::new(),
+            fabric,
+            now: Instant::now(),
+            lives: BTreeMap::new(),
+            up: NodeSet::EMPTY,
+            lost: NodeSet::EMPTY,
+            forbids_returns: false,
+        }
+    }
+
     pub(super) fn tell(&mut self, event: Event) {
         self.told.push(Told::Event(event));
     }
 
     pub(super) fn tell_if(&mut self, event: Option<Event>) {
         self.told.extend(event.map(Told::Event));
+    }
+
+    /// What this node says of itself.
+    pub(super) fn hello(&self) -> Hello {
+        self.config.hello(self.life, self.fabric)
+    }
+
+    /// How this node stands to `peer`, which comes in that life.
+    pub(super) fn standing(&self, peer: NodeId, life: Incarnation) -> Standing {
+        let mut others = self.up;
+        others.remove(peer);
+        // A session that its other end has given up already is lost, too.
+        let known = self.lost.contains(peer) || self.up.contains(peer);
+        let lost = self.forbids_returns && known && self.lives.get(&peer) == Some(&life);
+        Standing { lost, peers: others.len() as u8 }
+    }
+
+    /// Of this node and `peer`, whether this one has to begin a new life.
+    pub(super) fn gives_way(&self, ours: Standing, peer: NodeId, theirs: Standing) -> bool {
+        match ours.peers.cmp(&theirs.peers) {
+            Ordering::Less => true,
+            Ordering::Equal => self.config.me > peer,
+            Ordering::Greater => false,
+        }
     }
 
     /// Whether peers only meet here, and another fabric moves messages and bytes.

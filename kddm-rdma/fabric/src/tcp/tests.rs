@@ -3,7 +3,7 @@
 use super::{
     Tcp,
     channel::{Channel, Filled},
-    codec::Control,
+    codec::{Control, Standing},
     dial::dial,
     frame::{Data, Kind, Read},
     opening::{Opening, Step},
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Event, Transport,
-    meeting::{arena, config, node},
+    tests::meeting::{arena, config, node},
 };
 use std::time::{Duration, Instant};
 use zerocopy::IntoBytes;
@@ -32,16 +32,7 @@ impl Meeting {
         let config = config(2, 2, network, PORT);
         let now = Instant::now();
         let stream = dial(config.listen.ip(), config.peers[0].1).unwrap();
-        let counters = Default::default();
-        let shared = Shared {
-            config,
-            arena: arena(),
-            counters,
-            told: Vec::new(),
-            fabric: TCP,
-            now,
-            lives: Default::default(),
-        };
+        let shared = Shared::new(config, arena(), TCP);
         let mut meeting = Meeting { victim, told: Vec::new(), channel: Channel::new(stream, now), shared };
         meeting.open();
         meeting
@@ -137,7 +128,7 @@ fn an_answer_to_nothing_ends_the_session() {
 #[test]
 fn a_control_message_out_of_turn_ends_the_session() {
     let mut meeting = Meeting::new(205);
-    meeting.channel.control(1, &Control::Ready).unwrap();
+    meeting.channel.control(1, &Control::Ready(Standing { lost: false, peers: 0 })).unwrap();
     meeting.shared.flush(&mut meeting.channel).unwrap();
     meeting.ends_for("in the middle of a session");
 }

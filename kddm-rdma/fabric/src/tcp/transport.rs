@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{Counters, Event, PeerState, Transport};
 use kddm_coherence::{Message, ReadToken};
-use kddm_object::{Location, NodeId, SlotId, limits::MAX_OBJECT_SIZE};
+use kddm_object::{Incarnation, Location, NodeId, SlotId, limits::MAX_OBJECT_SIZE};
 use mio::{Events, event};
 use std::{
     io::ErrorKind,
@@ -96,6 +96,14 @@ impl Transport for Tcp {
 
     fn peers(&self) -> Vec<PeerState> {
         self.peers.iter().map(Peer::state).collect()
+    }
+
+    fn forbid_returns(&mut self) {
+        self.shared.forbids_returns = true;
+    }
+
+    fn renew(&mut self, life: Incarnation) {
+        self.begin_life(life);
     }
 
     fn disconnect(&mut self) {

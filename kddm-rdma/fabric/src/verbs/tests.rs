@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     Event, Transport,
-    meeting::{Meeting, end_of, message, node},
     tcp::encode_word,
+    tests::meeting::{Meeting, end_of, message, node},
 };
 use kddm_coherence::ReadToken;
 use kddm_object::{Generation, Location, ObjectKey, SetId, SlotId};

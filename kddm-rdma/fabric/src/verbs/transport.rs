@@ -6,7 +6,7 @@ use crate::{
     tcp::{Told, decode_word},
 };
 use kddm_coherence::{Message, ReadToken};
-use kddm_object::{Location, NodeId, SlotId, limits::MAX_OBJECT_SIZE};
+use kddm_object::{Incarnation, Location, NodeId, SlotId, limits::MAX_OBJECT_SIZE};
 use kddm_verbs::{Completion, Outcome, RECEIVE};
 use std::{
     os::fd::RawFd,
@@ -104,6 +104,14 @@ impl Transport for Verbs {
         let link = |node: NodeId| self.links.get(usize::from(node.get()))?.as_ref();
         let is_up = |node| link(node).is_some_and(|link| link.is_up());
         self.tcp.peers_beside(is_up, "its queue pairs are being connected")
+    }
+
+    fn forbid_returns(&mut self) {
+        self.tcp.forbid_returns();
+    }
+
+    fn renew(&mut self, life: Incarnation) {
+        self.tcp.renew(life);
     }
 
     fn disconnect(&mut self) {
@@ -316,6 +324,9 @@ impl Verbs {
     fn ended(&mut self, node: NodeId, certain: bool, reason: String) {
         let place = usize::from(node.get());
         let Some(link) = &mut self.links[place] else { return };
+        if !link.is_up() {
+            self.tcp.never_was(node);
+        }
         link.end(certain, reason, &mut self.hardware, &mut self.tcp);
         if link.is_over() {
             self.links[place] = None;

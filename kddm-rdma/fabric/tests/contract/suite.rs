@@ -265,6 +265,50 @@ pub fn a_silent_peer_is_lost_but_not_for_certain<F: Fixture>() {
     cluster.until("a message", |told| numbers(&told[0], 2) == [8]);
 }
 
+pub fn a_life_that_was_lost_does_not_return<F: Fixture>() {
+    let mut cluster = Cluster::<F>::met(3);
+    (1..=3).for_each(|id| cluster.at(id).forbid_returns());
+    cluster.fabric.freeze(node(2));
+    cluster.forget();
+    cluster.until("the silence", |told| down(&told[0], 2).is_some() && down(&told[2], 2).is_some());
+    cluster.fabric.thaw(node(2));
+    let outlived = |told: &[Event]| told.iter().any(|event| matches!(event, Event::Outlived { .. }));
+    cluster.until("the end of its life", |told| {
+        outlived(&told[1]) && down(&told[1], 1).is_some() && down(&told[1], 3).is_some()
+    });
+    assert!(!outlived(cluster.told(1)) && !outlived(cluster.told(3)), "who has more peers goes on");
+    assert!((1..=3).all(|id| ups(cluster.told(id), 2).is_empty()), "the old life was let in");
+
+    cluster.at(2).renew(Incarnation(2));
+    cluster.until("the new life", |told| {
+        !ups(&told[0], 2).is_empty()
+            && !ups(&told[2], 2).is_empty()
+            && ups(&told[1], 1).len() + ups(&told[1], 3).len() == 2
+    });
+    for id in [1, 3] {
+        assert_eq!(ups(cluster.told(id), 2), [Incarnation(2)]);
+        assert_eq!(down(cluster.told(id), 4 - id), None, "the others have not lost each other");
+    }
+    cluster.at(2).send(node(1), &message(8));
+    cluster.at(3).send(node(2), &message(9));
+    (2..=3).for_each(|id| cluster.at(id).flush());
+    cluster.until("messages", |told| numbers(&told[0], 2) == [8] && numbers(&told[1], 3) == [9]);
+}
+
+/// Two that have lost each other, and have nobody else: the one with the larger id begins a new life.
+pub fn of_two_equals_one_gives_way<F: Fixture>() {
+    let mut cluster = Cluster::<F>::met(2);
+    (1..=2).for_each(|id| cluster.at(id).forbid_returns());
+    cluster.fabric.freeze(node(1));
+    cluster.forget();
+    cluster.until("the silence", |told| down(&told[1], 1).is_some());
+    cluster.fabric.thaw(node(1));
+    let outlived = |told: &[Event]| told.contains(&Event::Outlived { by: node(1) });
+    cluster.until("the end of a life", |told| outlived(&told[1]) && down(&told[0], 2).is_some());
+    cluster.at(2).renew(Incarnation(7));
+    cluster.until("the new life", |told| ups(&told[0], 2) == [Incarnation(7)] && ups(&told[1], 1).len() == 1);
+}
+
 pub fn a_new_life_is_a_new_session<F: Fixture>() {
     let mut cluster = Cluster::<F>::met(3);
     for life in 2..5 {

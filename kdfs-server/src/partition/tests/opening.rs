@@ -3,7 +3,7 @@
 use super::disk::{Image, MemoryDisk};
 use super::world::*;
 use crate::partition::{Partition, PartitionConfig, PartitionError};
-use kddm_object::NodeId;
+use kddm_object::{Incarnation, NodeId};
 use kddm_rdma::{Disk, LinuxHost};
 use kdfs_format::{FormatError, INODE_SIZE, PAGE_SIZE, paths};
 use std::sync::Arc;
@@ -24,11 +24,11 @@ fn assert_says(error: &PartitionError, words: &[&str]) {
 fn a_partition_opens_counts_and_closes() {
     let disk = MemoryDisk::new(formatted());
     let first = open(&disk).unwrap();
-    assert_eq!((first.root(), first.incarnation().0), (0x0100_0001, 1));
+    assert_eq!((first.root(), Some(first.incarnation())), (0x0100_0001, Incarnation::of_start(1)));
     first.close().unwrap();
     let before = disk.moment();
     let second = open(&disk).unwrap();
-    assert_eq!(second.incarnation().0, 2);
+    assert_eq!(Some(second.incarnation()), Incarnation::of_start(2));
     let looked = disk.steps()[before..].len();
     assert!(looked < 6, "a clean partition was looked through: {looked} steps");
     assert_eq!(read_inode(&second, 1).unwrap().mode.get(), 0o040755);

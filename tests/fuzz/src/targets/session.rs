@@ -86,7 +86,7 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
         frame(3, &[&head[..], &vec![0x11; length]].concat())
     };
     let none = |number: u64| frame(4, &number.to_le_bytes());
-    let [_, ready, _, _, goodbye] = &controls()[..] else { unreachable!("they are listed") };
+    let [_, ready, _, _, goodbye, _] = &controls()[..] else { unreachable!("they are listed") };
     let records = [
         vec![messages],
         vec![read(0, 0, 4096), [read(1, 1, 1 << 20), read(2, u32::MAX, 64)].concat()],

@@ -25,6 +25,7 @@ pub(super) fn name(input: &Input) -> &'static str {
         Input::OutOfMemory(_) => "out of memory",
         Input::PeerUp(..) => "peer up",
         Input::PeerDown(_) => "peer down",
+        Input::Renewed(_) => "new life",
         Input::View(_) => "view",
         Input::Fenced(_) => "fenced",
         Input::Lease(true) => "lease",

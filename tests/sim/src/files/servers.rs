@@ -105,6 +105,8 @@ impl Servers {
             me: id,
             executor: world.executor.clone(),
             log: world.log.clone(),
+            outlived: Arc::default(),
+            lets_return: false,
         };
         let config = NodeConfig {
             me: id,

@@ -43,6 +43,7 @@ fn what(placed: &Placed) -> String {
         "linker_done" => "device answered".to_owned(),
         "peer_up" => format!("node {peer} is there"),
         "peer_down" => format!("node {peer} is lost"),
+        "renewed" => "begins a new life".to_owned(),
         other => other.to_owned(),
     }
 }

@@ -1,0 +1,3 @@
+//! What the tests of fabrics share.
+
+pub(crate) mod meeting;
