@@ -33,7 +33,7 @@ pub struct Report {
 /// So long nobody may wait once nothing is wrong any more.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// So much happens in no round.
+/// So much happens in no round between two ends of operations.
 const STEPS: u64 = 2_000_000;
 
 /// Runs the plan of a seed.
@@ -150,7 +150,9 @@ impl Simulator {
             if !self.troubles_over() {
                 begun = self.world.executor.now();
             }
-            begun = begun.max(self.world.got_on());
+            if self.world.got_on() > begun {
+                (begun, steps) = (self.world.got_on(), 0);
+            }
             steps += 1;
             let late = steps > STEPS || self.world.executor.now().saturating_sub(begun) > PATIENCE;
             if late || !self.step() {
