@@ -21,6 +21,12 @@ pub enum Refusal {
     /// The hold is shared, and its bytes cannot be changed.
     #[error("a shared hold changes nothing")]
     SharedHold,
+    /// The object has fewer bytes than it was to be changed to.
+    #[error("the object has only {0} bytes")]
+    TooLong(u32),
+    /// A request with this tag is under way.
+    #[error("a request with the same tag is still under way")]
+    TagUnderWay,
     /// The program has as many holds as it may.
     #[error("the program has {0} holds, as many as it may; put some first")]
     TooManyHolds(u32),
@@ -126,6 +132,8 @@ impl Refusal {
             Refusal::File(errno) => (26, errno),
             Refusal::Leaving => (27, 0),
             Refusal::TooMuchHeld(limit) => (28, limit.cast_signed()),
+            Refusal::TooLong(bytes) => (29, bytes.cast_signed()),
+            Refusal::TagUnderWay => (30, 0),
         }
     }
 
@@ -159,6 +167,8 @@ impl Refusal {
             26 => Refusal::File(detail),
             27 => Refusal::Leaving,
             28 => Refusal::TooMuchHeld(detail.cast_unsigned()),
+            29 => Refusal::TooLong(detail.cast_unsigned()),
+            30 => Refusal::TagUnderWay,
             _ => Refusal::Malformed,
         }
     }
@@ -175,6 +185,8 @@ impl Refusal {
             Refusal::SharedHold | Refusal::Policy | Refusal::NoHome => Errno::INVAL,
             Refusal::TooManyHolds(_) | Refusal::TooMuchHeld(_) => Errno::NOLCK,
             Refusal::TooManyFiles(_) => Errno::MFILE,
+            Refusal::TooLong(_) => Errno::MSGSIZE,
+            Refusal::TagUnderWay => Errno::ALREADY,
             Refusal::Denied => Errno::ACCESS,
             Refusal::Cancelled => Errno::CANCELED,
             Refusal::TimedOut => Errno::TIMEDOUT,
@@ -199,13 +211,13 @@ mod tests {
 
     #[test]
     fn every_number_means_one_thing() {
-        for number in 1..=28 {
+        for number in 1..=30 {
             let refusal = Refusal::of_parts(number, 7);
             assert_eq!(refusal.parts().0, number);
             let (number, detail) = refusal.parts();
             assert_eq!(Refusal::of_parts(number, detail), refusal);
             assert!(refusal.errno() > 0 && !refusal.to_string().is_empty());
         }
-        assert_eq!(Refusal::of_parts(29, 0), Refusal::Malformed, "29 is the next number");
+        assert_eq!(Refusal::of_parts(31, 0), Refusal::Malformed, "31 is the next number");
     }
 }

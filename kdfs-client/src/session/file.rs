@@ -2,7 +2,7 @@
 
 use super::{Session, requests::Requests};
 use crate::{Error, error::Result};
-use kddm_ring::{EntryFacts, FileFacts, Refusal, Request, split_named};
+use kddm_ring::{EntryFacts, FileFacts, Piece, Refusal, Request, split_named};
 use nix::libc;
 use std::{
     io::{self, Read, Seek, SeekFrom, Write},
@@ -14,6 +14,8 @@ use zerocopy::FromBytes;
 
 /// Bytes of one transfer, at most: a part of the usual window.
 const TRANSFER: u32 = 1 << 20;
+/// Where the window has no room for so many: not less than this.
+const LEAST_TRANSFER: u32 = 4096;
 /// Bytes of directory entries that are asked for together.
 const LISTING: u32 = 32 << 10;
 const LONGEST_PATH: u32 = 4096;
@@ -247,8 +249,8 @@ impl File {
     pub fn read_at(&self, into: &mut [u8], offset: u64) -> Result<usize> {
         let mut read = 0;
         while read < into.len() {
-            let wanted = (into.len() - read).min(TRANSFER as usize);
-            let piece = self.requests.piece(wanted as u32)?;
+            let piece = self.room_for(into.len() - read)?;
+            let wanted = piece.region().length as usize;
             let request =
                 Request::Read { file: self.file, offset: offset + read as u64, into: piece.region() };
             let mut answer = self.requests.call(request, [piece])?.wait()?;
@@ -270,7 +272,9 @@ impl File {
         let mut written = 0;
         while written < bytes.len() {
             let rest = &bytes[written..];
-            let piece = self.requests.piece_of(&rest[..rest.len().min(TRANSFER as usize)])?;
+            let mut piece = self.room_for(rest.len())?;
+            let length = piece.region().length as usize;
+            piece.copy_from_slice(&rest[..length]);
             let offset = offset + written as u64;
             let request = Request::Write { file: self.file, offset, from: piece.region() };
             match self.requests.call(request, [piece])?.wait()?.done.value as usize {
@@ -279,6 +283,17 @@ impl File {
             }
         }
         Ok(())
+    }
+
+    /// A piece of the window for up to `most` bytes: for fewer, if there is no room for more.
+    fn room_for(&self, most: usize) -> Result<Piece> {
+        let mut length = most.min(TRANSFER as usize) as u32;
+        loop {
+            match self.requests.piece(length) {
+                Err(Error::Window(_)) if length > LEAST_TRANSFER => length = (length / 2).max(LEAST_TRANSFER),
+                piece => return piece,
+            }
+        }
     }
 
     /// Makes it durable.

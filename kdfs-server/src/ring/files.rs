@@ -1,7 +1,7 @@
 //! Paths and files, with the eyes of the program's user.
 
 use super::{
-    limits::MAX_PATH,
+    limits::{MAX_PATH, TRANSFER},
     program::{OpenFile, Program},
     work::{Outcome, bytes_of, tell},
 };
@@ -138,9 +138,32 @@ async fn read(program: &Program, file: u64, offset: u64, into: Region) -> Outcom
     if !open.access.reads() {
         return Err(Refusal::File(libc::EBADF));
     }
-    let mut bytes = vec![0; into.length as usize];
-    let length = on_file(program.fs.read(open.file, offset, &mut bytes).await)?;
-    tell(program, into, &bytes[..length], length as u64)
+    let _leave = program.transfer().await;
+    let mut bytes = vec![0; TRANSFER.min(into.length as usize)];
+    let mut done = 0;
+    for piece in pieces(into) {
+        let wanted = &mut bytes[..piece.length as usize];
+        let length = match program.fs.read(open.file, offset.saturating_add(done), wanted).await {
+            Ok(length) => length,
+            // As much as there is; who asks for the rest is told.
+            Err(_) if done > 0 => break,
+            Err(errno) => return Err(Refusal::File(errno as i32)),
+        };
+        program.window.write(piece, &wanted[..length]).ok_or(Refusal::Region)?;
+        done += length as u64;
+        if length < wanted.len() {
+            break;
+        }
+    }
+    Ok(Done { value: done, length: done as u32 })
+}
+
+/// The parts of a region that are moved one after the other.
+fn pieces(of: Region) -> impl Iterator<Item = Region> {
+    (0..of.length).step_by(TRANSFER).map(move |first| Region {
+        offset: of.offset + first,
+        length: (of.length - first).min(TRANSFER as u32),
+    })
 }
 
 async fn write(program: &Program, file: u64, offset: u64, from: Region) -> Outcome {
@@ -148,14 +171,26 @@ async fn write(program: &Program, file: u64, offset: u64, from: Region) -> Outco
     if !open.access.writes() {
         return Err(Refusal::File(libc::EBADF));
     }
-    let bytes = bytes_of(program, from)?;
+    let _leave = program.transfer().await;
     let Program { fs, caller, .. } = program;
-    let written = match open.append {
-        true => fs.append(caller, open.file, &bytes).await.map(|(_, written)| written),
-        false => fs.write(caller, open.file, offset, &bytes).await,
-    };
-    let value = on_file(written)? as u64;
-    Ok(Done { value, length: 0 })
+    let mut done = 0;
+    for piece in pieces(from) {
+        let bytes = bytes_of(program, piece)?;
+        let written = match open.append {
+            true => fs.append(caller, open.file, &bytes).await.map(|(_, written)| written),
+            false => fs.write(caller, open.file, offset.saturating_add(done), &bytes).await,
+        };
+        let written = match written {
+            Ok(written) => written,
+            Err(_) if done > 0 => break,
+            Err(errno) => return Err(Refusal::File(errno as i32)),
+        };
+        done += written as u64;
+        if written < bytes.len() {
+            break;
+        }
+    }
+    Ok(Done { value: done, length: 0 })
 }
 
 async fn truncate(program: &Program, file: u64, length: u64) -> Outcome {

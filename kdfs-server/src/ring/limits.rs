@@ -10,6 +10,10 @@ pub const MAX_SETS: usize = 4096;
 pub const PINNED_PART: usize = 4;
 /// Objects of one prefetch.
 pub const MAX_PREFETCH: u32 = 1 << 16;
+/// Bytes of a file that are moved at a time, through memory of the server.
+pub const TRANSFER: usize = 1 << 20;
+/// So many such pieces of one program are there at a time; others wait.
+pub const TRANSFERS: usize = 8;
 /// Longest path, as the kernel has it.
 pub const MAX_PATH: u32 = 4096;
 /// Longest name of a set that is looked at; the registry takes fewer.

@@ -123,13 +123,17 @@ async fn grab(
 
 /// Ends a hold; what the program changed is taken over first.
 pub fn put(program: &Program, HoldId(number): HoldId, changed: Option<Region>) -> Outcome {
-    let mut held = program.give_up(number).ok_or(Refusal::NoHold)?;
-    match (&mut held, changed) {
-        (_, None) => {}
-        (Held::Exclusive(guard), Some(region)) => {
-            program.window.read(region, guard).ok_or(Refusal::Region)?
+    let held = program.give_up(number, |held| match (held, changed) {
+        (Held::Shared(_), Some(_)) => Err(Refusal::SharedHold),
+        // What follows is not changed; what would go beyond the end was not meant for this object.
+        (Held::Exclusive(guard), Some(region)) if region.length as usize > guard.len() => {
+            Err(Refusal::TooLong(guard.len() as u32))
         }
-        (Held::Shared(_), Some(_)) => return Err(Refusal::SharedHold),
+        _ => Ok(()),
+    })?;
+    if let (Held::Exclusive(mut guard), Some(region)) = (held, changed) {
+        // `work` has seen that the region lies in the window.
+        program.window.read(region, &mut guard).ok_or(Refusal::Region)?;
     }
     Ok(Done::default())
 }

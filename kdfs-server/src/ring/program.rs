@@ -2,9 +2,10 @@
 
 use super::{
     door::Credentials,
-    limits::{MAX_FILES, MAX_HOLDS, PINNED_PART, TURN},
+    limits::{MAX_FILES, MAX_HOLDS, PINNED_PART, TRANSFERS, TURN},
     work::{Outcome, Work},
 };
+use async_lock::{Semaphore, SemaphoreGuard};
 use futures_util::future::{AbortHandle, Abortable};
 use kddm_rdma::{BoxFuture, Exclusive, Host, ObjectKey, SetId, Shared};
 use kddm_ring::{
@@ -14,7 +15,7 @@ use kddm_ring::{
 use kdfs_fs::{Access, Caller, FileId, FileSystem};
 use parking_lot::Mutex;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     ops::Deref,
     os::{fd::OwnedFd, unix::net::UnixStream},
     sync::{
@@ -41,6 +42,8 @@ pub struct Program {
     stream: UnixStream,
     ended: AtomicBool,
     state: Mutex<State>,
+    /// Permits for bytes of files that are on their way.
+    transfers: Semaphore,
     node: u8,
     /// Kept open, for the poller watches them.
     _watched: (OwnedFd, Bell),
@@ -140,6 +143,7 @@ impl Program {
             stream,
             ended: AtomicBool::new(false),
             state: Mutex::default(),
+            transfers: Semaphore::new(TRANSFERS),
             node,
             _watched: (who.process, bells.0),
         })
@@ -204,15 +208,23 @@ impl Program {
         future: BoxFuture<'static, Outcome>,
     ) -> Result<(), Corrupt> {
         let (tag, quiet) = (submission.tag(), submission.is_quiet());
-        self.told.lock().admit()?;
         let (handle, registration) = AbortHandle::new_pair();
         {
             let mut state = self.state.lock();
             if state.ended {
                 return Ok(());
             }
-            state.waiting.insert(tag, handle);
+            match state.waiting.entry(tag) {
+                Entry::Vacant(place) => drop(place.insert(handle)),
+                // Which of the two a cancel means could not be told. What this one has begun is given up.
+                Entry::Occupied(_) => {
+                    drop(state);
+                    drop(future);
+                    return self.complete(tag, Err(Refusal::TagUnderWay), quiet, 0);
+                }
+            }
         }
+        self.told.lock().admit()?;
         let program = self.clone();
         self.host.spawn(Box::pin(async move {
             let outcome = Abortable::new(future, registration).await.unwrap_or(Err(Refusal::Cancelled));
@@ -281,6 +293,11 @@ impl Program {
         self.ended.load(Relaxed)
     }
 
+    /// Leave to have [`TRANSFER`](super::limits::TRANSFER) bytes of a file in the server's memory.
+    pub async fn transfer(&self) -> SemaphoreGuard<'_> {
+        self.transfers.acquire().await
+    }
+
     /// How many holds the program has.
     pub fn holds(&self) -> usize {
         self.state.lock().holds.len()
@@ -315,12 +332,17 @@ impl Program {
         if full { Err(Refusal::TooManyHolds(MAX_HOLDS as u32)) } else { Ok(()) }
     }
 
-    /// Takes a hold back.
-    pub fn give_up(&self, number: u64) -> Option<Held> {
+    /// Takes a hold back, unless `check` refuses: then nothing has changed.
+    pub fn give_up(
+        &self,
+        number: u64,
+        check: impl FnOnce(&Held) -> Result<(), Refusal>,
+    ) -> Result<Held, Refusal> {
         let mut state = self.state.lock();
-        let Kept { held, .. } = state.holds.remove(&number)?;
+        check(&state.holds.get(&number).ok_or(Refusal::NoHold)?.held)?;
+        let Kept { held, .. } = state.holds.remove(&number).ok_or(Refusal::NoHold)?;
         state.pinned -= held.len();
-        Some(held)
+        Ok(held)
     }
 
     /// What the program may do with a set.

@@ -2,9 +2,9 @@
 
 use crate::attach;
 use kddm_object::{FirstTouch, Hold, ObjectKey, SetId};
-use kddm_ring::{HELLO_BYTES, HoldId, Layout, Refusal, Region, Request, Submission, Wait, mock::MockProgram};
+use kddm_ring::{Done, HELLO_BYTES, HoldId, Layout, MAX_WINDOW, Refusal, Region, Request, Submission, Wait, mock::MockProgram};
 use kddm_tests::Cluster;
-use kdfs_client::{Set, SetOptions};
+use kdfs_client::{OpenOptions, Set, SetOptions};
 use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,
@@ -112,6 +112,110 @@ fn what_is_asked_wrongly_is_refused() {
         };
         assert_eq!((completion.tag(), completion.outcome()), (tag as u64, Err(expected)), "{request:?}");
     }
+}
+
+fn ask(program: &mut MockProgram, tag: u64, request: Request) -> Result<Done, Refusal> {
+    program.submit(&Submission::new(tag, request, false)).unwrap();
+    let completion = program.complete().unwrap();
+    assert_eq!(completion.tag(), tag, "{request:?}");
+    completion.outcome()
+}
+
+/// A program that has opened `set`, whose library asks nothing.
+fn opened(cluster: &Cluster, set: &str) -> MockProgram {
+    let mut program = mock(cluster);
+    let name = program.end.window().piece_of(set.as_bytes()).unwrap();
+    let into = program.end.window().piece(256).unwrap();
+    let request = Request::OpenSet { name: name.region(), into: into.region() };
+    ask(&mut program, 0, request).unwrap();
+    program
+}
+
+fn hold(set: &Set, hold: Hold, into: Region) -> Request {
+    let (first_touch, wait) = (FirstTouch::Make, Wait::Forever);
+    Request::Hold { key: ObjectKey::new(set.id(), 0), hold, first_touch, wait, into }
+}
+
+#[test]
+fn a_put_that_is_refused_leaves_the_hold_as_it_is() {
+    let cluster = Cluster::up(1);
+    let session = attach(&cluster, 1);
+    let set = session.create_set("set", SetOptions::new(64)).unwrap();
+    let mut program = opened(&cluster, "set");
+    let mut place = program.end.window().piece(64).unwrap();
+    let region = place.region();
+    let put = |hold: u64, changed| Request::Put { hold: HoldId(hold), changed };
+
+    let shared = ask(&mut program, 1, hold(&set, Hold::Shared, region)).unwrap().value;
+    assert_eq!(ask(&mut program, 2, put(shared, Some(region))), Err(Refusal::SharedHold));
+    assert_eq!(set.try_grab(0).unwrap_err().refusal(), Some(Refusal::WouldBlock), "it is held");
+    ask(&mut program, 3, put(shared, None)).unwrap();
+
+    let exclusive = ask(&mut program, 4, hold(&set, Hold::Exclusive, region)).unwrap().value;
+    place.copy_from_slice(&[7; 64]);
+    let longer = Region { length: 65, ..region };
+    assert_eq!(ask(&mut program, 5, put(exclusive, Some(longer))), Err(Refusal::TooLong(64)));
+    assert_eq!(set.try_get(0).unwrap_err().refusal(), Some(Refusal::WouldBlock), "it is held");
+    ask(&mut program, 6, put(exclusive, Some(region))).unwrap();
+    assert_eq!(*set.get(0).unwrap(), [7; 64]);
+    assert_eq!(ask(&mut program, 7, put(exclusive, None)), Err(Refusal::NoHold));
+}
+
+#[test]
+fn a_tag_names_one_request_at_a_time() {
+    let cluster = Cluster::up(1);
+    let session = attach(&cluster, 1);
+    let set = session.create_set("set", SetOptions::new(64)).unwrap();
+    let mut program = opened(&cluster, "set");
+    let ours = set.grab(0).unwrap();
+    let place = program.end.window().piece(64).unwrap();
+    let request = hold(&set, Hold::Exclusive, place.region());
+    program.submit(&Submission::new(9, request, false)).unwrap();
+    assert_eq!(ask(&mut program, 9, request), Err(Refusal::TagUnderWay));
+    drop(ours);
+    let first = program.complete().unwrap();
+    assert_eq!(first.tag(), 9);
+    let held = first.outcome().expect("the first is as if there had been no other").value;
+    ask(&mut program, 9, Request::Put { hold: HoldId(held), changed: None }).unwrap();
+    drop(set.grab(0).unwrap());
+}
+
+#[test]
+fn many_long_reads_and_writes_take_little_memory() {
+    const BYTES: u32 = 32 << 20;
+    const READS: u64 = 60;
+    let cluster = Cluster::up(1);
+    let session = attach(&cluster, 1);
+    let file = session.open("/long", OpenOptions::write().create(0o644)).unwrap();
+    file.set_len(BYTES.into()).unwrap();
+    let layout = Layout::new(64, MAX_WINDOW).unwrap();
+    let stream = UnixStream::connect(cluster.ring(1)).unwrap();
+    let mut program = MockProgram::attach(stream, layout).unwrap();
+    let path = program.end.window().piece_of(b"/long").unwrap();
+    let flags = nix::libc::O_RDONLY.cast_unsigned();
+    let file = ask(&mut program, 1, Request::Open { path: path.region(), flags, mode: 0 }).unwrap().value;
+
+    let before = most_resident(&cluster);
+    let into = Region { offset: 4096, length: BYTES };
+    for tag in 2..2 + READS {
+        program.submit(&Submission::new(tag, Request::Read { file, offset: 0, into }, false)).unwrap();
+    }
+    for _ in 0..READS {
+        assert_eq!(program.complete().unwrap().outcome().map(|done| done.value), Ok(BYTES.into()));
+    }
+    let more = (most_resident(&cluster) - before) >> 10;
+    println!("{READS} reads of {} MiB at a time took {more} MiB", BYTES >> 20);
+    // The file's own place in the arena, the window, and the pieces that are under way: not a copy for each.
+    assert!(more < 300, "{more} MiB");
+}
+
+/// KiB of the server's memory that were there at the same time, at most.
+fn most_resident(cluster: &Cluster) -> u64 {
+    let mut server = kdfs_client::Connection::open(&cluster.directory().join("run/1.sock")).unwrap();
+    let pid = server.status().unwrap().pid;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    most.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// Random bytes as submissions, and as counts: the program is refused or ended, and nobody else notices.
