@@ -66,6 +66,8 @@ impl PeerSlab {
 struct Mapping {
     start: NonNull<c_void>,
     length: usize,
+    /// The process that has it. In a child there is nothing at that place, or something else by now.
+    process: u32,
 }
 
 // SAFETY: an address and a length; what is there is reached through atomics alone.
@@ -100,7 +102,7 @@ impl Mapping {
         let size = NonZeroUsize::new(length).ok_or(Errno::EINVAL)?;
         // SAFETY: a new mapping where the kernel finds room touches nothing that exists.
         let start = unsafe { mmap(None, size, access, MapFlags::MAP_SHARED, descriptor, 0) }?;
-        let mapping = Mapping { start, length };
+        let mapping = Mapping { start, length, process: std::process::id() };
         // A child has no part in it. SAFETY: changes what a fork copies, nothing here.
         unsafe { madvise(start, length, MmapAdvise::MADV_DONTFORK) }?;
         Ok(mapping)
@@ -123,8 +125,44 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        if self.process != std::process::id() {
+            return;
+        }
         // SAFETY: the mapping is ours, and nobody has a reference into it any more.
         let unmapped = unsafe { munmap(self.start, self.length) };
         debug_assert!(unmapped.is_ok(), "BUG: munmap: {unmapped:?}");
+    }
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    use nix::sys::mman::mmap_anonymous;
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::unistd::{ForkResult, fork, ftruncate};
+
+    #[test]
+    fn a_child_that_lets_go_of_it_unmaps_nothing_else() {
+        const BYTES: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
+        let memory = memfd_create(c"kddm-test", MFdFlags::MFD_CLOEXEC).unwrap();
+        ftruncate(&memory, BYTES.get() as i64).unwrap();
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        let mapping = Mapping::new(&memory, BYTES.get(), access).unwrap();
+        // SAFETY: the child maps where its parent's mapping was not inherited, writes there, and ends: nothing of that needs other threads.
+        match unsafe { fork() }.unwrap() {
+            ForkResult::Child => unsafe {
+                let place = NonZeroUsize::new(mapping.start.addr().get());
+                let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED_NOREPLACE;
+                let Ok(own) = mmap_anonymous(place, BYTES, access, flags) else { nix::libc::_exit(2) };
+                drop(mapping);
+                own.cast::<u64>().write_volatile(7);
+                nix::libc::_exit(i32::from(own.cast::<u64>().read_volatile() == 7))
+            },
+            ForkResult::Parent { child } => {
+                assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 1));
+                assert_eq!(mapping.words(0, 8).unwrap()[0].load(std::sync::atomic::Ordering::Relaxed), 0);
+            }
+        }
     }
 }
