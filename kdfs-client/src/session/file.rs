@@ -1,6 +1,9 @@
 //! Files of kDFS, without a mount.
 
-use super::{Session, requests::Requests};
+use super::{
+    Session,
+    requests::{Requests, Transfer},
+};
 use crate::{Error, error::Result};
 use kddm_ring::{EntryFacts, FileFacts, Piece, Refusal, Request, split_named};
 use nix::libc;
@@ -249,7 +252,7 @@ impl File {
     pub fn read_at(&self, into: &mut [u8], offset: u64) -> Result<usize> {
         let mut read = 0;
         while read < into.len() {
-            let piece = self.room_for(into.len() - read)?;
+            let (piece, _transfer) = self.room_for(into.len() - read)?;
             let wanted = piece.region().length as usize;
             let request =
                 Request::Read { file: self.file, offset: offset + read as u64, into: piece.region() };
@@ -272,7 +275,7 @@ impl File {
         let mut written = 0;
         while written < bytes.len() {
             let rest = &bytes[written..];
-            let mut piece = self.room_for(rest.len())?;
+            let (mut piece, _transfer) = self.room_for(rest.len())?;
             let length = piece.region().length as usize;
             piece.copy_from_slice(&rest[..length]);
             let offset = offset + written as u64;
@@ -286,14 +289,9 @@ impl File {
     }
 
     /// A piece of the window for up to `most` bytes: for fewer, if there is no room for more.
-    fn room_for(&self, most: usize) -> Result<Piece> {
-        let mut length = most.min(TRANSFER as usize) as u32;
-        loop {
-            match self.requests.piece(length) {
-                Err(Error::Window(_)) if length > LEAST_TRANSFER => length = (length / 2).max(LEAST_TRANSFER),
-                piece => return piece,
-            }
-        }
+    fn room_for(&self, most: usize) -> Result<(Piece, Transfer<'_>)> {
+        let most = most.min(TRANSFER as usize) as u32;
+        self.requests.transfer(LEAST_TRANSFER.min(most), most)
     }
 
     /// Makes it durable.

@@ -36,6 +36,9 @@ pub(crate) struct Requests {
     /// Something came, or nobody leads.
     changed: Condvar,
     window: Window,
+    /// Pieces of the window that bytes of files go through: a thread that finds no room waits for the end of one.
+    transfers: Mutex<usize>,
+    transferred: Condvar,
     server: Bell,
     sleeper: Sleeper,
     stream: UnixStream,
@@ -52,7 +55,19 @@ impl Requests {
         let window = end.window().clone();
         let state = State::new(end, MOST_SPIN);
         let (state, changed, entries) = (Mutex::new(state), Condvar::new(), layout.entries());
-        Ok(Arc::new(Requests { state, changed, window, server, sleeper, stream, node, entries }))
+        let (transfers, transferred) = (Mutex::new(0), Condvar::new());
+        Ok(Arc::new(Requests {
+            state,
+            changed,
+            window,
+            transfers,
+            transferred,
+            server,
+            sleeper,
+            stream,
+            node,
+            entries,
+        }))
     }
 
     pub(crate) fn node(&self) -> u8 {
@@ -75,6 +90,27 @@ impl Requests {
     /// A piece with these bytes.
     pub(crate) fn piece_of(self: &Arc<Self>, bytes: &[u8]) -> Result<Piece> {
         self.with_room(|window| window.piece_of(bytes))
+    }
+
+    /// A piece for a transfer of `least` to `most` bytes, as many as there is room for; waits for other transfers if it is for none.
+    pub(crate) fn transfer(self: &Arc<Self>, least: u32, most: u32) -> Result<(Piece, Transfer<'_>)> {
+        let mut transfers = self.transfers.lock();
+        loop {
+            let mut length = most;
+            loop {
+                match self.piece(length) {
+                    Ok(piece) => {
+                        *transfers += 1;
+                        return Ok((piece, Transfer(self)));
+                    }
+                    Err(Error::Window(_)) if length > least => length = (length / 2).max(least),
+                    // Each ends without needing more than it has.
+                    Err(Error::Window(_)) if *transfers > 0 => break,
+                    Err(error) => return Err(error),
+                }
+            }
+            self.transferred.wait(&mut transfers);
+        }
     }
 
     /// The window may only seem full: of puts that the server has not taken yet.
@@ -291,6 +327,16 @@ impl Requests {
                 self.publish(state);
             }
         }
+    }
+}
+
+/// A transfer that is under way. Its piece is given back before this.
+pub(crate) struct Transfer<'a>(&'a Requests);
+
+impl Drop for Transfer<'_> {
+    fn drop(&mut self) {
+        *self.0.transfers.lock() -= 1;
+        self.0.transferred.notify_one();
     }
 }
 

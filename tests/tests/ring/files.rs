@@ -2,7 +2,7 @@
 
 use crate::attach;
 use kddm_tests::Cluster;
-use kdfs_client::{OpenOptions, Refusal};
+use kdfs_client::{Attach, File, OpenOptions, Refusal, SetOptions};
 use nix::libc;
 use std::{
     fs,
@@ -90,4 +90,37 @@ fn an_open_file_outlives_its_name_until_its_program_ends() {
     let mut read = [0; 10];
     assert_eq!(file.read_at(&mut read, 0).unwrap(), 10);
     assert_eq!(&read, b"still here");
+}
+
+/// Bytes that tell where they are.
+fn pattern(thread: usize, length: usize) -> Vec<u8> {
+    (0..length as u32).map(|at| (at ^ at >> 8 ^ at >> 16) as u8 ^ thread as u8).collect()
+}
+
+#[test]
+fn many_threads_move_long_files_through_a_small_window() {
+    const THREADS: usize = 8;
+    const BYTES: usize = 1_000_003;
+    let cluster = Cluster::up(1);
+    // Less than a page for each thread.
+    let session = Attach::default().window(16 << 10).to(cluster.ring(1)).unwrap();
+    let open = |thread| session.open(format!("/file {thread}"), OpenOptions::read_write().create(0o600)).unwrap();
+    let files: Vec<File> = (0..THREADS).map(open).collect();
+    std::thread::scope(|scope| {
+        for (thread, file) in files.iter().enumerate() {
+            scope.spawn(move || {
+                let (bytes, mut back) = (pattern(thread, BYTES), vec![0; BYTES + 1]);
+                file.write_at(&bytes, 0).unwrap();
+                assert_eq!(file.read_at(&mut back, 0).unwrap(), BYTES);
+                assert!(back[..BYTES] == bytes);
+            });
+        }
+    });
+    let seen = fs::read(cluster.at(1, "file 5")).unwrap();
+    assert!(seen == pattern(5, BYTES), "the kernel sees the same");
+    let held = session.create_set("set", SetOptions::new(12 << 10)).unwrap();
+    let file = session.open("/file 1", OpenOptions::read()).unwrap();
+    let held = held.grab(0).unwrap();
+    assert_eq!(file.read_at(&mut vec![0; BYTES], 0).unwrap(), BYTES, "a page is left");
+    drop(held);
 }
