@@ -7,6 +7,7 @@ use super::{
 };
 use async_lock::{Semaphore, SemaphoreGuard};
 use futures_util::future::{AbortHandle, Abortable};
+use kddm_object::limits;
 use kddm_rdma::{BoxFuture, Exclusive, Host, ObjectKey, SetId, Shared};
 use kddm_ring::{
     Bell, Completion, Completions, Corrupt, Done, Refusal, Request, ServerEnd, ServerWindow, Submission,
@@ -79,6 +80,13 @@ struct Kept {
 pub enum Held {
     Shared(Shared),
     Exclusive(Exclusive),
+}
+
+impl Held {
+    /// Bytes of the arena that it keeps: those of the slot.
+    fn pins(&self) -> usize {
+        limits::size_class(self.len() as u32).map_or(0, |class| limits::SLOT_SIZES[class] as usize)
+    }
 }
 
 /// A set that a program has opened, and what it may do.
@@ -306,7 +314,7 @@ impl Program {
     /// Keeps the holds that the request `tag` got; gives back the number of the first, which the others follow.
     pub fn keep(&self, tag: Tag, got: Vec<Held>) -> Result<u64, Refusal> {
         let mut state = self.state.lock();
-        let pinned = state.pinned + got.iter().map(|held| held.len()).sum::<usize>();
+        let pinned = state.pinned + got.iter().map(Held::pins).sum::<usize>();
         let most = self.fs.node().arena_bytes() / PINNED_PART;
         let refusal = if state.ended {
             Refusal::Leaving
@@ -341,7 +349,7 @@ impl Program {
         let mut state = self.state.lock();
         check(&state.holds.get(&number).ok_or(Refusal::NoHold)?.held)?;
         let Kept { held, .. } = state.holds.remove(&number).ok_or(Refusal::NoHold)?;
-        state.pinned -= held.len();
+        state.pinned -= held.pins();
         Ok(held)
     }
 
@@ -411,7 +419,7 @@ impl State {
     fn of_tag(&mut self, tag: Tag) -> (Option<AbortHandle>, Vec<Held>, Vec<OpenFile>) {
         let holds: Vec<Held> =
             self.holds.extract_if(|_, kept| kept.tag == tag).map(|(_, kept)| kept.held).collect();
-        self.pinned -= holds.iter().map(|held| held.len()).sum::<usize>();
+        self.pinned -= holds.iter().map(Held::pins).sum::<usize>();
         let files = self.files.extract_if(|_, open| open.tag == tag).map(|(_, open)| open).collect();
         (self.waiting.remove(&tag), holds, files)
     }

@@ -104,7 +104,8 @@ fn many_threads_move_long_files_through_a_small_window() {
     let cluster = Cluster::up(1);
     // Less than a page for each thread.
     let session = Attach::default().window(16 << 10).to(cluster.ring(1)).unwrap();
-    let open = |thread| session.open(format!("/file {thread}"), OpenOptions::read_write().create(0o600)).unwrap();
+    let open =
+        |thread| session.open(format!("/file {thread}"), OpenOptions::read_write().create(0o600)).unwrap();
     let files: Vec<File> = (0..THREADS).map(open).collect();
     std::thread::scope(|scope| {
         for (thread, file) in files.iter().enumerate() {

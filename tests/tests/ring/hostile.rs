@@ -2,7 +2,10 @@
 
 use crate::attach;
 use kddm_object::{FirstTouch, Hold, ObjectKey, SetId};
-use kddm_ring::{Done, HELLO_BYTES, HoldId, Layout, MAX_WINDOW, Refusal, Region, Request, Submission, Wait, mock::MockProgram};
+use kddm_ring::{
+    Done, HELLO_BYTES, HoldId, Layout, MAX_WINDOW, Refusal, Region, Request, Submission, Wait,
+    mock::MockProgram,
+};
 use kddm_tests::Cluster;
 use kdfs_client::{OpenOptions, Set, SetOptions};
 use std::{

@@ -1,8 +1,9 @@
 //! Programs that end in every way, servers that end, children of programs.
 
 use crate::{attach, attached};
+use kddm_bench::playground::Options;
 use kddm_tests::Cluster;
-use kdfs_client::{Error, HoldOptions, Refusal, Session, SetOptions};
+use kdfs_client::{Attach, Error, HoldOptions, Refusal, Session, Set, SetOptions, Shared};
 use nix::{
     sys::{
         signal::{Signal, kill},
@@ -80,6 +81,53 @@ fn a_stopped_program_keeps_its_holds_and_others_need_not_wait_for_ever() {
     kill(pid, Signal::SIGKILL).unwrap();
     child.wait().unwrap();
     set.grab_for(0, LONG).unwrap();
+}
+
+/// Holds as many objects as it may, from `first` on; and why not more.
+fn hoard(set: &Set, first: u32) -> (Vec<Shared>, Error) {
+    let mut held = Vec::new();
+    loop {
+        match set.get(first + held.len() as u32) {
+            Ok(guard) => held.push(guard),
+            Err(error) => return (held, error),
+        }
+    }
+}
+
+#[test]
+fn programs_that_never_put_fill_their_part_and_at_last_the_arena_and_nobody_elses_holds_suffer() {
+    const BYTES: u32 = 256 << 10;
+    let cluster = Cluster::with(Options { arena: Some(64 << 20), ..Options::nodes(1) });
+    let other = attach(&cluster, 1).create_set("small", SetOptions::new(8)).unwrap();
+    let mut count = other.grab(0).unwrap();
+    count[0] = 1;
+    drop(count);
+    let sessions: Vec<Session> =
+        (0..5).map(|_| Attach::default().window(32 << 20).to(cluster.ring(1)).unwrap()).collect();
+    sessions[0].create_set("large", SetOptions::new(BYTES)).unwrap();
+    let sets: Vec<Set> = sessions.iter().map(|session| session.open_set("large").unwrap()).collect();
+
+    let mut hoards = Vec::new();
+    for (set, number) in sets.iter().zip(0..) {
+        let (held, error) = hoard(set, number * 1000);
+        let refusal = error.refusal().unwrap_or_else(|| panic!("{error}"));
+        println!("{} objects held: {error}", held.len());
+        hoards.push(held);
+        match refusal {
+            Refusal::TooMuchHeld(kib) => assert_eq!(kib, 16 << 10, "a quarter of the arena"),
+            Refusal::NoMemory => break,
+            refusal => panic!("{refusal:?}"),
+        }
+        assert_eq!(other.get(0).unwrap()[0], 1, "others are served");
+    }
+    assert!((2..=4).contains(&hoards.len()), "each has its quarter until nothing is left");
+    assert_eq!(other.grab(0).unwrap()[0], 1, "what is here is served, though nothing more comes");
+    // Objects without a device stay where they are when they are put: there is room when they are removed.
+    let first = 1000 * (hoards.len() as u32 - 1);
+    let put = hoards.pop().map_or(0, |held| held.len() as u32);
+    assert!(put > 0);
+    (first..first + put).for_each(|object| sets[4].remove(object).unwrap());
+    sets[4].get(9000).unwrap();
 }
 
 #[test]
