@@ -151,6 +151,7 @@ mod tests {
         let mapping = Mapping::new(&memory, BYTES.get(), access).unwrap();
         // SAFETY: the child maps where its parent's mapping was not inherited, writes there, and ends: nothing of that needs other threads.
         match unsafe { fork() }.unwrap() {
+            // SAFETY: as above; nothing else is at that place, or the mapping is refused.
             ForkResult::Child => unsafe {
                 let place = NonZeroUsize::new(mapping.start.addr().get());
                 let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED_NOREPLACE;
