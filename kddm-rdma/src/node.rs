@@ -13,7 +13,7 @@ use crate::{
 };
 use kddm_coherence::{Asked, Config, Core, Input, Loss};
 use kddm_memory::{Arena, Exclusive, Miss, Shared};
-use kddm_object::{FirstTouch, Hold, Incarnation, NodeId, ObjectKey, Refused, SetId};
+use kddm_object::{FirstTouch, Hold, Incarnation, Mode, NodeId, ObjectKey, Refused, SetId};
 use std::{sync::Arc, time::Duration};
 
 /// What a node is told at birth.
@@ -225,6 +225,11 @@ impl Node {
     /// The numbers of the objects of `set` behind `after` that this node has a copy of, ascending, `count` at most.
     pub fn local(&self, set: SetId, after: Option<u32>, count: usize) -> Vec<u32> {
         self.inner.arena.local(set, after, count)
+    }
+
+    /// Whether this node has a copy of the object, now: then a get is likely to be a hit.
+    pub fn is_here(&self, key: ObjectKey) -> bool {
+        self.inner.arena.lookup(key).is_some_and(|slot| self.inner.arena.load(slot).mode() != Mode::None)
     }
 
     /// Ends when every member of the cluster is there.

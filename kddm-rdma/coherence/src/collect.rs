@@ -6,7 +6,7 @@ use crate::entry::{Holder, Holders, Pending, State, Transaction, Work};
 use crate::mutant::Mutant;
 use crate::revoke::take_mode;
 use crate::{Body, Effect, Keep, LinkerCall, LinkerReply, Nack, Request, Store};
-use kddm_object::{Durability, Location, NodeId, ObjectKey, Rid, Seq};
+use kddm_object::{Location, NodeId, ObjectKey, Rid, Seq};
 use smallvec::SmallVec;
 
 /// What a collection is for.
@@ -301,7 +301,7 @@ impl Core {
     }
 
     pub(crate) fn is_durable<S: Store>(&self, key: ObjectKey, store: &S) -> bool {
-        store.policy(key.set).is_some_and(|policy| policy.durability == Durability::WriteBack)
+        store.policy(key.set).is_some_and(|policy| policy.durability.has_device())
     }
 
     /// Whether the object has no bytes that could be lost.

@@ -7,7 +7,7 @@ use crate::entry::{Entry, Holders, State, Transaction, Work};
 use crate::mutant::Mutant;
 use crate::revoke::take_mode;
 use crate::{Body, Effect, Nack, OpId, Store};
-use kddm_object::{Durability, FirstTouch, Hold, Mode, NodeId, NodeSet, ObjectKey, Rid, Seq};
+use kddm_object::{FirstTouch, Hold, Mode, NodeId, NodeSet, ObjectKey, Rid, Seq};
 
 impl Core {
     /// Drops or moves the local copy if nobody uses it. `flush`: who wants to hear of the end.
@@ -70,8 +70,7 @@ impl Core {
     /// The home's own named copy: to the device if that is behind, then away, from the other nodes first.
     pub(crate) fn evict_at_home<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
         let me = self.config.me;
-        let durable =
-            self.home_of(key, cx.store).is_some_and(|(_, policy)| policy.durability == Durability::WriteBack);
+        let durable = self.home_of(key, cx.store).is_some_and(|(_, policy)| policy.durability.has_device());
         let idle = self.copies.get(&key).is_some_and(|copy| copy.is_idle(cx.store));
         let others: Option<Holders> = match self.directory.entry(key).filter(Entry::is_quiet) {
             Some(Entry { state: State::Shared { owner, copies, .. }, .. }) if owner.node == me => {

@@ -222,8 +222,7 @@ impl Core {
     /// Nobody has the object: the device fills it here, or the requester makes it.
     fn first<S: Store>(&mut self, from: NodeId, key: ObjectKey, request: Request, cx: &mut Context<'_, S>) {
         let rid = request.rid;
-        let durable =
-            cx.store.policy(key.set).is_some_and(|policy| policy.durability == Durability::WriteBack);
+        let durable = cx.store.policy(key.set).is_some_and(|policy| policy.durability.has_device());
         let exclusive = request.kind == RequestKind::Grab;
         if durable && !(exclusive && request.first_touch == FirstTouch::Manual) {
             self.start(key, Work::Fill { by: from, request, started: false });

@@ -287,7 +287,7 @@ impl Core {
     ) -> State<'static> {
         self.dirty.remove(&key);
         let Some(policy) = cx.store.policy(key.set) else { return State::Uncached };
-        if policy.durability == Durability::WriteBack || policy.object_size == 0 {
+        if policy.durability.has_device() || policy.object_size == 0 {
             return State::Uncached;
         }
         match knew {

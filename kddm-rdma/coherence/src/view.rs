@@ -11,7 +11,7 @@ use crate::entry::{Entry, State, Transaction, Underway, Work};
 use crate::mutant::Mutant;
 use crate::rebuild::{Change, Doubt};
 use crate::{Body, Knew, Message, OpError, Store, View};
-use kddm_object::{Durability, Incarnation, Mode, NodeId, NodeSet, ObjectKey, Rid, SetId, ViewId};
+use kddm_object::{Incarnation, Mode, NodeId, NodeSet, ObjectKey, Rid, SetId, ViewId};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -287,7 +287,7 @@ impl Core {
             self.views.ledger.insert(key, Known { view: served, what: entry.knew(), maker });
         }
         let Some((home, policy)) = self.home_of(key, cx.store) else { return };
-        if policy.durability != Durability::WriteBack || home != me {
+        if !policy.durability.has_device() || home != me {
             return;
         }
         let Some(Underway { transaction, syncing, .. }) = entry.underway else { return };
@@ -326,7 +326,7 @@ impl Core {
         match self.home_of(key, cx.store) {
             None => return self.abandon_request(key, OpError::NoHome(key.set), cx),
             // A device that is back begins with what it has: no object may be newer than those that were written with it.
-            Some((home, policy)) if policy.durability == Durability::WriteBack && gone.contains(home) => {
+            Some((home, policy)) if policy.durability.has_device() && gone.contains(home) => {
                 self.abandon_request(key, OpError::PeerLost(home), cx);
             }
             Some(_) => {}

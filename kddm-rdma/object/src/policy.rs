@@ -10,6 +10,16 @@ pub enum Durability {
     Volatile,
     /// On the home's device, through its linker: at sync, at eviction, and when the linker's owner asks.
     WriteBack,
+    /// Nowhere, and nobody misses them: the last copy may go at any time, and whoever touches the object next finds it as its home's
+    /// linker makes it. As with a device that has forgotten what was written to it.
+    Cache,
+}
+
+impl Durability {
+    /// Whether an object without any copy is made anew by the home's linker, and nothing is lost.
+    pub const fn has_device(self) -> bool {
+        !matches!(self, Durability::Volatile)
+    }
 }
 
 /// What a get or grab does with an object that nobody has touched.
