@@ -152,7 +152,10 @@ fn assemble(
     let node = Node::start(config, transport, arena.clone(), host.clone(), families)?;
     let reaper = Arc::new(Reaper::new(host.clone()));
     let here = partition.as_ref().map(|_| member.id);
-    let fs = FileSystem::new(node.clone(), FsConfig { root, here, orphan: reaper.sink() });
+    let fs = FileSystem::new(
+        node.clone(),
+        FsConfig { root, here, orphan: reaper.sink(), unsound_keep_names: false },
+    );
     reaper.begin(fs.clone());
     if let Some(partition) = &partition {
         // Before anybody can ask: a node that tells of no space counts as one without a partition.

@@ -95,6 +95,7 @@ impl Transaction<'_> {
             let entry = Entry { key, inode: file.inode, generation: file.generation, file_type, name };
             if directory::insert(bytes, id, entry).map_err(damage(id))? {
                 *changed = true;
+                self.names(directory, name, Some(Found { key, file, file_type }));
                 break;
             }
             let children = Children::split(bytes, id).map_err(damage(id))?.ok_or(Errno::ENOSPC)?;
@@ -105,22 +106,24 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Takes an entry out.
-    pub(crate) async fn remove(&mut self, directory: FileId, key: Key) -> Result<()> {
+    /// Takes the entry `key`, of `name`, out.
+    pub(crate) async fn remove(&mut self, directory: FileId, name: &[u8], key: Key) -> Result<()> {
         let (changed, bytes, id) = self.leaf(directory, key).await?;
         *changed |= directory::remove(bytes, id, key).map_err(damage(id))?;
         let empty = Leaf::read(bytes, id).map_err(damage(id))?.is_empty();
         if empty {
             self.merge(directory, id.page).await?;
         }
+        self.names(directory, name, None);
         self[directory].entries = self[directory].entries.get().saturating_sub(1).into();
         Ok(())
     }
 
-    /// Makes an entry name another file.
+    /// Makes the entry `key`, of `name`, name another file.
     pub(crate) async fn retarget(
         &mut self,
         directory: FileId,
+        name: &[u8],
         key: Key,
         file: FileId,
         file_type: FileType,
@@ -128,6 +131,7 @@ impl Transaction<'_> {
         let (changed, bytes, id) = self.leaf(directory, key).await?;
         let target = (file.inode, file.generation, file_type);
         *changed |= directory::retarget(bytes, id, key, target).map_err(damage(id))?;
+        self.names(directory, name, Some(Found { key, file, file_type }));
         Ok(())
     }
 

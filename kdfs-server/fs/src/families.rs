@@ -8,7 +8,11 @@ use std::sync::Arc;
 /// files and bitmaps to the own partition; `None` on a diskless node.
 pub fn families(linker: Option<Arc<dyn IoLinker>>) -> Vec<Arc<dyn SetFamily>> {
     let family = |kind, name, object_size, home, durability| -> Arc<dyn SetFamily> {
-        let linker = linker.clone().filter(|_| durability == Durability::WriteBack);
+        let linker = match durability {
+            Durability::Volatile => None,
+            Durability::WriteBack => linker.clone(),
+            Durability::Cache => Some(Arc::new(Forgetful) as Arc<dyn IoLinker>),
+        };
         Arc::new(Family { kind, name, policy: SetPolicy { object_size, home, durability }, linker })
     };
     use {Durability::*, Home::*};
@@ -22,7 +26,17 @@ pub fn families(linker: Option<Arc<dyn IoLinker>>) -> Vec<Arc<dyn SetFamily>> {
         family(sets::KIND_STATFS, "statfs", sets::STATFS_SIZE, ObjectBits, Volatile),
         family(sets::KIND_COMMIT, "commit", 0, ObjectBits, WriteBack),
         family(sets::KIND_CUT, "cut", sets::CUT_SIZE, SubjectBits, WriteBack),
+        family(sets::KIND_DENTRY, "dentry", sets::DENTRY_SIZE, SubjectBits, Cache),
     ]
+}
+
+/// Has nothing, and makes zeros of everything.
+struct Forgetful;
+
+impl IoLinker for Forgetful {
+    fn blocks(&self) -> bool {
+        false
+    }
 }
 
 struct Family {

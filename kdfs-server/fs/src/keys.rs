@@ -2,7 +2,7 @@
 
 use crate::FileId;
 use kddm_rdma::{ObjectKey, SetId};
-use kdfs_format::sets;
+use kdfs_format::{directory::Key, sets};
 
 /// The inode.
 pub(crate) fn inode(file: FileId) -> ObjectKey {
@@ -12,6 +12,17 @@ pub(crate) fn inode(file: FileId) -> ObjectKey {
 /// A page of a directory's tree.
 pub(crate) fn directory_page(directory: FileId, page: u32) -> ObjectKey {
     ObjectKey::new(SetId(sets::dir_set(directory.inode, directory.generation)), page)
+}
+
+/// What is remembered of a directory as a whole.
+pub(crate) fn gate(directory: FileId) -> ObjectKey {
+    ObjectKey::new(SetId(sets::dentry_set(directory.inode, directory.generation)), 0)
+}
+
+/// What is remembered of a name. Few names share an object.
+pub(crate) fn dentry(directory: FileId, name: &[u8]) -> ObjectKey {
+    let hash = (Key::of_name(name).number() >> 31) as u32;
+    ObjectKey { object: hash | 1, ..gate(directory) }
 }
 
 /// A page of a file, or of a symbolic link's target.

@@ -10,7 +10,7 @@
 //! 2. *Hold*: take exclusive holds in the one global order: rename lock, BITMAP, inodes by number, (set, page).
 //! 3. *Look again*: what the first step found may have changed; if so, begin anew.
 //! 4. *Draft*: make all changes in copies. Whatever fails up to here has changed nothing.
-//! 5. *Commit*: take the pages' holds, copy the drafts into the objects, and only then put everything.
+//! 5. *Commit*: take the holds of the pages, and of what is remembered of names that change (`remember`), copy the drafts into the objects, and only then put everything.
 //!
 //! So a set of shared holds that somebody takes together in that order is a consistent snapshot. The pages of a
 //! directory are guarded by its inode's hold, those of a file too: read(2) holds the inode
@@ -36,6 +36,7 @@ mod permission;
 mod read;
 mod readdir;
 mod reap;
+mod remember;
 mod remove;
 mod rename;
 mod resolve;
@@ -63,7 +64,7 @@ pub use truncate::remove_known;
 
 use kddm_rdma::{Node, NodeId};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU16;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
 
 /// An inode in one life of its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,6 +94,8 @@ pub struct FsConfig {
     pub here: Option<NodeId>,
     /// Told of every orphan of the own partition; it calls [`FileSystem::reap`] when the time of [`GRACE`] is over.
     pub orphan: OrphanSink,
+    /// UNSOUND, for showing that a test sees it: what is remembered of a name stays when the name changes.
+    pub unsound_keep_names: bool,
 }
 
 /// A node's view of the file system. Cheap to clone.
@@ -106,18 +109,25 @@ struct Inner {
     allocator: allocate::Hint,
     made: allocate::Made,
     commits: AtomicU16,
+    lately: remember::Lately,
+    recalled: AtomicU64,
 }
 
 impl FileSystem {
     /// The file system with the sets of `node`, which was started with [`families()`].
     pub fn new(node: Node, config: FsConfig) -> FileSystem {
-        let (open, allocator, made, commits) = Default::default();
-        FileSystem(Arc::new(Inner { node, config, open, allocator, made, commits }))
+        let (open, allocator, made, commits, lately, recalled) = Default::default();
+        FileSystem(Arc::new(Inner { node, config, open, allocator, made, commits, lately, recalled }))
     }
 
     /// The root directory.
     pub fn root(&self) -> FileId {
         FileId { inode: self.0.config.root, generation: kdfs_format::sets::ROOT_GENERATION }
+    }
+
+    /// Lookups on this node, so far, that were answered by what is remembered of names.
+    pub fn recalled(&self) -> u64 {
+        self.0.recalled.load(Relaxed)
     }
 
     /// The node underneath.

@@ -2,9 +2,11 @@
 
 use crate::entries::{Found, check_name};
 use crate::permission::{Access, Caller, check};
+use crate::remember::Missed;
 use crate::transaction::Transaction;
 use crate::{Attributes, Errno, FileId, FileSystem, Result, time};
 use kdfs_format::Inode;
+use std::sync::atomic::Ordering::Relaxed;
 
 impl FileSystem {
     /// What `name` names in `parent`; `.` and `..` too.
@@ -33,9 +35,20 @@ impl FileSystem {
         access: Access,
     ) -> Result<Option<Found>> {
         check_name(name)?;
+        let missed = self.misses(parent, name).await;
+        if missed == Missed::Again
+            && let Some(known) = self.recall(caller, parent, name, access).await?
+        {
+            self.0.recalled.fetch_add(1, Relaxed);
+            return Ok(known);
+        }
         let directory = self.directory(parent).await?;
         check(caller, &directory, access)?;
-        self.find(parent, name).await
+        let found = self.find(parent, name).await?;
+        if missed == Missed::Again {
+            self.remember(parent, &directory, name, found).await;
+        }
+        Ok(found)
     }
 
     /// The inode that `name` was found to name, or `None`: look again.
@@ -63,11 +76,13 @@ impl FileSystem {
     pub(crate) async fn forget(&self, parent: FileId, name: &[u8], dangling: Found) -> Result<()> {
         let mut change = Transaction::begin(self, &[parent], None).await?;
         if change.find(parent, name).await? != Some(dangling) {
+            // If it was remembered, that was wrong: nothing of it is believed any more.
+            drop(self.close_gate(parent).await?);
             return Ok(());
         }
         let shown = String::from_utf8_lossy(name);
         tracing::warn!(directory = parent.inode, name = %shown, "removing a name whose inode does not exist");
-        change.remove(parent, dangling.key).await?;
+        change.remove(parent, name, dangling.key).await?;
         let directory = &mut change[parent];
         if dangling.is_directory() {
             unlinked(directory);

@@ -43,7 +43,7 @@ impl FileSystem {
             if directory && change[found.file].entries.get() != 0 {
                 return Err(Errno::ENOTEMPTY);
             }
-            change.remove(parent, found.key).await?;
+            change.remove(parent, name, found.key).await?;
             let orphan = self.lose_name(&mut change, parent, found);
             time::modified(&mut change[parent], self.now());
             change.commit().await?;
@@ -97,6 +97,7 @@ impl FileSystem {
             inode.nlink = 0.into();
             time::changed(inode, self.now());
             unlinked(&mut change[parent]);
+            change.removes(found.file);
             return true;
         }
         unlinked(inode);

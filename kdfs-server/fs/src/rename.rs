@@ -75,9 +75,9 @@ impl FileSystem {
             self.check_rename(caller, &change, (from.0, source), (to.0, target), mode)?;
             let orphan = match exchanged {
                 Some(target) => {
-                    self.exchange(&mut change, (from.0, source), (to.0, target)).await.map(|()| None)?
+                    self.exchange(&mut change, (from, source), (to, target)).await.map(|()| None)?
                 }
-                None => self.replace(&mut change, (from.0, source), to, target).await?,
+                None => self.replace(&mut change, (from, source), to, target).await?,
             };
             for directory in [from.0, to.0] {
                 time::modified(&mut change[directory], self.now());
@@ -132,15 +132,15 @@ impl FileSystem {
     async fn replace(
         &self,
         change: &mut Transaction<'_>,
-        (from, source): (FileId, Found),
+        ((from, old), source): (Place<'_>, Found),
         (to, name): Place<'_>,
         target: Option<Found>,
     ) -> Result<Option<FileId>> {
-        change.remove(from, source.key).await?;
+        change.remove(from, old, source.key).await?;
         let mut orphan = None;
         match target {
             Some(target) => {
-                change.retarget(to, target.key, source.file, source.file_type).await?;
+                change.retarget(to, name, target.key, source.file, source.file_type).await?;
                 orphan = self.lose_name(change, to, target).then_some(target.file);
             }
             None => change.insert(to, name, source.file, source.file_type).await?,
@@ -152,11 +152,11 @@ impl FileSystem {
     async fn exchange(
         &self,
         change: &mut Transaction<'_>,
-        (from, source): (FileId, Found),
-        (to, target): (FileId, Found),
+        ((from, old), source): (Place<'_>, Found),
+        ((to, new), target): (Place<'_>, Found),
     ) -> Result<()> {
-        change.retarget(from, source.key, target.file, target.file_type).await?;
-        change.retarget(to, target.key, source.file, source.file_type).await?;
+        change.retarget(from, old, source.key, target.file, target.file_type).await?;
+        change.retarget(to, new, target.key, source.file, source.file_type).await?;
         self.arrive(change, source, from, to);
         self.arrive(change, target, to, from);
         Ok(())

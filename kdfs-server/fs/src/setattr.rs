@@ -66,7 +66,11 @@ impl FileSystem {
             }
         }
         self.apply(caller, &mut inode, changes)?;
+        let who = changes.permissions.is_some() || changes.uid.is_some() || changes.gid.is_some();
+        // Who may search it: put when the inode says so.
+        let gate = if who && inode.is_directory() { self.close_gate(file).await? } else { None };
         inode.save();
+        drop(gate);
         Ok(Attributes::of(&inode))
     }
 

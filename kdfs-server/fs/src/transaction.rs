@@ -6,8 +6,10 @@
 //!
 //! [`commit`]: Transaction::commit
 
+use crate::entries::Found;
 use crate::error::on;
 use crate::hold::ExclusiveInode;
+use crate::remember::{Changed, NOTHING};
 use crate::{Errno, FileId, FileSystem, Result, keys};
 use kddm_rdma::ObjectKey;
 use kdfs_format::{Inode, PAGE_SIZE};
@@ -18,6 +20,10 @@ pub(crate) struct Transaction<'a> {
     pub(crate) fs: &'a FileSystem,
     inodes: BTreeMap<u32, ExclusiveInode>,
     drafts: BTreeMap<ObjectKey, Draft>,
+    /// Names that come to name something else, or nothing.
+    names: Vec<Changed>,
+    /// Directories that are removed.
+    removed: Vec<FileId>,
 }
 
 /// A page as it is to be.
@@ -62,7 +68,7 @@ impl<'a> Transaction<'a> {
             };
             inodes.insert(file.inode, held.map_err(|errno| Unavailable { file, errno })?);
         }
-        Ok(Transaction { fs, inodes, drafts: BTreeMap::new() })
+        Ok(Transaction { fs, inodes, drafts: BTreeMap::new(), names: Vec::new(), removed: Vec::new() })
     }
 
     /// The draft of a page, which begins as a copy of the object. The caller holds the inode that guards it.
@@ -85,6 +91,16 @@ impl<'a> Transaction<'a> {
         self.drafts.get(&key)
     }
 
+    /// `name` names something else, or nothing.
+    pub(crate) fn names(&mut self, directory: FileId, name: &[u8], now: Option<Found>) {
+        self.names.push(Changed { directory, name: name.to_vec(), now });
+    }
+
+    /// The directory has no name any more.
+    pub(crate) fn removes(&mut self, directory: FileId) {
+        self.removed.push(directory);
+    }
+
     /// Makes the changes and ends the holds. After an error nothing has changed.
     pub(crate) async fn commit(mut self) -> Result<()> {
         let node = self.fs.node();
@@ -92,7 +108,16 @@ impl<'a> Transaction<'a> {
         for (&key, draft) in self.drafts.iter().filter(|(_, draft)| draft.changed) {
             pages.push((node.grab(key).await.map_err(on(key))?, draft));
         }
+        let names = if self.fs.0.config.unsound_keep_names { &[] } else { &self.names[..] };
+        let mut remembered = self.fs.follow(names).await?;
+        for &directory in &self.removed {
+            let gate = self.fs.gate(directory).await?;
+            remembered.extend(gate.map(|gate| (gate, NOTHING)));
+        }
         // Nothing below can fail or wait, so nobody sees a part of it.
+        for (hold, record) in &mut remembered {
+            hold.copy_from_slice(record);
+        }
         for (page, draft) in &mut pages {
             page.copy_from_slice(&draft.bytes[..]);
         }

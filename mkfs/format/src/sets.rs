@@ -23,6 +23,12 @@ pub const KIND_COMMIT: u8 = 7;
 /// holds the inode exclusively. See [`cut_object`]. Home: the subject's node bits; durability: write-back.
 pub const KIND_CUT: u8 = 8;
 
+/// Per directory: object 0 says who may search it and whether names are remembered; each other one remembers what a name names, or that it
+/// names nothing. Nothing of it is on the disk. Home: the subject's node bits; durability: cache.
+pub const KIND_DENTRY: u8 = 9;
+
+/// Bytes of a DENTRY object.
+pub const DENTRY_SIZE: u32 = 256;
 /// Bytes of a CUT object.
 pub const CUT_SIZE: u32 = 8;
 /// Bytes of a STATFS object.
@@ -60,6 +66,11 @@ pub const fn dir_set(inode: u32, generation: u32) -> u64 {
 /// The pages of the file (or the target of the symbolic link) `inode`.
 pub const fn file_set(inode: u32, generation: u32) -> u64 {
     set_id(KIND_FILE, inode, generation)
+}
+
+/// What is remembered of the names in the directory `inode`, in the life `generation` of its number.
+pub const fn dentry_set(inode: u32, generation: u32) -> u64 {
+    set_id(KIND_DENTRY, inode, generation)
 }
 
 /// The id of a set from its parts.

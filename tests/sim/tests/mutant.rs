@@ -1,7 +1,7 @@
 //! The simulator sees a broken protocol: nodes that acknowledge invalidations and keep their copies; nodes that were given up and go on
-//! as if nothing had been.
+//! as if nothing had been; file systems that go on finding what a name has named.
 
-use kddm_sim::{Deed, Faults, Log, Plan, run_caught};
+use kddm_sim::{Deed, Faults, Log, Plan, files, run_caught};
 
 #[test]
 fn nodes_that_keep_invalidated_copies_are_caught() {
@@ -24,4 +24,10 @@ fn lives_that_were_lost_and_return_are_caught() {
         plan.faults.losses > 0 && run_caught(plan, Log::new(false)).is_err()
     });
     assert!(caught.take(2).count() == 2, "they were caught in less than two of 1000 seeds");
+}
+
+#[test]
+fn names_that_are_remembered_too_long_are_caught() {
+    let caught = (0..400).filter(|&seed| files::run_with(seed, Log::new(false), true).is_err());
+    assert_eq!(caught.take(5).count(), 5, "they were caught in less than five of 400 seeds");
 }

@@ -166,7 +166,7 @@ fn file_system(node: Node, here: Option<NodeId>, host: Arc<LinuxHost>) -> FileSy
             fs.reap(inode, generation).await.ok();
         }));
     };
-    let config = FsConfig { root: 0x0100_0001, here, orphan: Arc::new(orphan) };
+    let config = FsConfig { root: 0x0100_0001, here, orphan: Arc::new(orphan), unsound_keep_names: false };
     let fs = FileSystem::new(node, config);
     own.set(fs.clone()).ok();
     // The reaper lives as long as the process: tests are short.

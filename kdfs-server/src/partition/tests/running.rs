@@ -95,8 +95,10 @@ impl Server {
             }));
         });
         let here = Some(me);
-        let fs =
-            FileSystem::new(node.clone(), FsConfig { root: partition.root(), here, orphan: orphan.clone() });
+        let fs = FileSystem::new(
+            node.clone(),
+            FsConfig { root: partition.root(), here, orphan: orphan.clone(), unsound_keep_names: false },
+        );
         assert!(orphans.set(fs.clone()).is_ok());
         partition.start(node.clone(), orphan);
         Server { disk, partition, node, fs, linux }

@@ -131,7 +131,15 @@ impl Servers {
             }));
         });
         let root = sets::inode_number(1, ROOT_LOCAL_ID).expect("the root's number");
-        let fs = FileSystem::new(node.clone(), FsConfig { root, here: Some(id), orphan: orphan.clone() });
+        let fs = FileSystem::new(
+            node.clone(),
+            FsConfig {
+                root,
+                here: Some(id),
+                orphan: orphan.clone(),
+                unsound_keep_names: world.unsound_keep_names,
+            },
+        );
         let _first = own.set(fs.clone());
         partition.start(node.clone(), orphan);
         // The sink has to find the file system as long as this life lasts.
@@ -171,6 +179,7 @@ impl Servers {
     /// All processes end. Of the jobs that they had under way some had done their work.
     pub fn end(&mut self) {
         for server in &self.servers {
+            self.world.coverage.add("file: name recalled", server.fs.recalled());
             self.world.network.kill(server.node.me());
         }
         for server in self.servers.drain(..) {
