@@ -53,6 +53,14 @@ pub fn run(options: &Options) -> Result<Vec<Case>> {
             let case = Case::new(name, &latencies).on(&reader.name).moving(4096);
             cases.push(Case { fabric: Some(options.fabric.clone()), ..case });
         }
+        for (writer, reader) in [(first, second), (second, first)] {
+            for (name, what) in [("steady", "stat"), ("absent", "stat of no file")] {
+                let (changed, quiet) = looked_up_beside_changes(writer, reader, name, options.count)?;
+                let name = format!("{what}, a name beside it just changed on {}", writer.name);
+                let case = Case::new(name, &changed).on(&reader.name).beside("unchanged", &quiet);
+                cases.push(Case { fabric: Some(options.fabric.clone()), ..case });
+            }
+        }
     }
     progress.step();
     Ok(cases)
@@ -105,6 +113,33 @@ fn written_there_read_here(writer: &Place, reader: &Place, count: u32) -> Result
     Ok(latencies)
 }
 
+/// Looking up a name after another name in its directory was changed by the other node, and once more.
+fn looked_up_beside_changes(
+    writer: &Place,
+    reader: &Place,
+    name: &str,
+    count: u32,
+) -> Result<(Latencies, Latencies)> {
+    let [mut changed, mut quiet] = [Latencies::default(), Latencies::default()];
+    std::fs::write(writer.folder.join("steady"), [7; 4096])?;
+    let looked_up = reader.sibling(writer).join(name);
+    let beside = writer.folder.join("beside");
+    for at in 0..count {
+        match at % 2 {
+            0 => drop(std::fs::File::create_new(&beside)?),
+            _ => std::fs::remove_file(&beside)?,
+        }
+        for latencies in [&mut changed, &mut quiet] {
+            let begin = Instant::now();
+            let found = looked_up.symlink_metadata().is_ok();
+            latencies.add(begin.elapsed());
+            ensure!(found == (name == "steady"), "{}: found {found}", looked_up.display());
+        }
+    }
+    writer.clear()?;
+    Ok((changed, quiet))
+}
+
 /// A fresh directory name for this run.
 fn folder_name(place: &str) -> String {
     format!("latency-{place}-{}", std::process::id())
@@ -147,7 +182,7 @@ mod tests {
         let nodes = vec![("n1".into(), shared.clone()), ("n2".into(), shared.clone())];
         let options = Options { native: native.clone(), nodes, fabric: "none".into(), count: 20 };
         let cases = run(&options).unwrap();
-        assert_eq!(cases.len(), 2 * Call::ALL.len() + 2);
+        assert_eq!(cases.len(), 2 * Call::ALL.len() + 2 + 4);
         assert!(cases.iter().all(|case| case.count >= 3 && case.p50_us() > 0.0), "{cases:?}");
         for place in [native, shared] {
             assert_eq!(std::fs::read_dir(place).unwrap().count(), 0);
