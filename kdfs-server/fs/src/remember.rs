@@ -1,8 +1,9 @@
 //! Names that are remembered apart from their directories, so that a name that has not changed is found though others have.
 //!
-//! Every change of a directory changes its inode and a page of it, and takes both from all nodes. Where that happens between two lookups of a
-//! node, it remembers what each name names, or that it names nothing, in an object of the name's own (the *dentry* set), and who may search
-//! the directory in another, the *gate*. From then on a lookup needs neither inode nor page, as long as that name stays as it is.
+//! Every change of a directory changes its inode and a page of it, and takes both from all nodes. Where a node has to fetch them for one name
+//! again and again, it remembers what the name names, or that it names nothing, in an object of the name's own (the *dentry* set), and who may
+//! search the directory in another, the *gate*. From then on a lookup needs neither inode nor page, as long as that name stays as it is. Names
+//! that are looked up once, as those of new files, cost nothing more.
 //!
 //! 1. A gate that is open has an epoch, a number that no other time of being open has. What is remembered of a name counts while the gate has
 //!    the epoch that was written with it. So a gate that was dropped for want of memory, or closed, takes all names with it.
@@ -21,7 +22,7 @@ use kdfs_format::directory::{self, FIRST_PAGE, Key};
 use kdfs_format::{Inode, Timestamp, sets::DENTRY_SIZE};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Directories of which a node knows that it has looked at them lately.
+/// Names of which a node knows that it has fetched their directories for them lately.
 const LATELY: usize = 4096;
 
 /// Longer names are not remembered.
@@ -49,9 +50,9 @@ pub(crate) const NOTHING: Record = [0; DENTRY_SIZE as usize];
 pub(crate) enum Missed {
     /// The directory was here.
     Nothing,
-    /// It was not: for the first time.
+    /// It was not.
     Once,
-    /// It was not, and had been lately.
+    /// It was not, nor was it when that name was looked up lately.
     Again,
 }
 
@@ -73,7 +74,7 @@ fn epoch_of(bytes: &[u8]) -> u64 {
 }
 
 /// An open gate of this directory.
-fn open_gate(epoch: u64, directory: &Inode) -> Record {
+fn gate_record(epoch: u64, directory: &Inode) -> Record {
     let mut record = NOTHING;
     record[EPOCH..MODE].copy_from_slice(&epoch.to_le_bytes());
     record[MODE..OWNER].copy_from_slice(&directory.mode.get().to_le_bytes());
@@ -129,13 +130,13 @@ impl FileSystem {
             return Missed::Nothing;
         }
         let mut lately = self.0.lately.lock();
-        if lately.contains(&directory) {
+        if lately.contains(&keys::dentry(directory, name)) {
             return Missed::Again;
         }
         if lately.len() >= LATELY {
             lately.clear();
         }
-        lately.insert(directory);
+        lately.insert(keys::dentry(directory, name));
         Missed::Once
     }
 
@@ -186,18 +187,27 @@ impl FileSystem {
 
     /// Remembers what `name` names. The caller holds the directory's `inode`, shared. Only a help: what goes wrong is left.
     pub(crate) async fn remember(&self, directory: FileId, inode: &Inode, name: &[u8], now: Option<Found>) {
-        // Random: no other time of being open has it.
-        let mut epoch = self.node().host().random() | 1;
-        let Ok(mut gate) = self.node().grab(keys::gate(directory)).await else { return };
-        match epoch_of(&gate) {
-            0 => gate.copy_from_slice(&open_gate(epoch, inode)),
-            open => epoch = open,
-        }
-        drop(gate);
+        let Some(epoch) = self.open_gate(directory, inode).await else { return };
         let Some(record) = remembered(epoch, name, now) else { return };
         if let Ok(mut hold) = self.node().grab(keys::dentry(directory, name)).await {
             hold.copy_from_slice(&record);
         }
+    }
+
+    /// The epoch of the directory's gate, which is opened if it was closed.
+    async fn open_gate(&self, directory: FileId, inode: &Inode) -> Option<u64> {
+        let key = keys::gate(directory);
+        // As a rule it is open, and here.
+        let open = epoch_of(&self.node().get(key).await.ok()?);
+        if open != 0 {
+            return Some(open);
+        }
+        let mut gate = self.node().grab(key).await.ok()?;
+        if epoch_of(&gate) == 0 {
+            // Random: no other time of being open has it.
+            gate.copy_from_slice(&gate_record(self.node().host().random() | 1, inode));
+        }
+        Some(epoch_of(&gate))
     }
 
     /// Closes the gate of a directory; what comes back is put when the change that it is closed for is made. The caller holds the
@@ -247,8 +257,8 @@ impl FileSystem {
     }
 }
 
-/// The directories that were missed lately.
-pub(crate) type Lately = parking_lot::Mutex<BTreeSet<FileId>>;
+/// The names for which directories were missed lately.
+pub(crate) type Lately = parking_lot::Mutex<BTreeSet<ObjectKey>>;
 
 #[cfg(test)]
 mod tests {
@@ -284,7 +294,7 @@ mod tests {
     fn a_gate_says_who_may_search() {
         let mut inode = Inode::new(FILE.inode, FILE.generation, 0o040_750, Timestamp::new(1, 2));
         (inode.uid, inode.gid) = (1000.into(), 100.into());
-        let gate = open_gate(77, &inode);
+        let gate = gate_record(77, &inode);
         assert_eq!(epoch_of(&gate), 77);
         let behind = behind_gate(FILE, &gate);
         assert_eq!((behind.mode, behind.uid, behind.gid), (inode.mode, inode.uid, inode.gid));
