@@ -336,7 +336,8 @@ pub(crate) struct Transfer<'a>(&'a Requests);
 impl Drop for Transfer<'_> {
     fn drop(&mut self) {
         *self.0.transfers.lock() -= 1;
-        self.0.transferred.notify_one();
+        // All: who wakes and finds holds in the window instead gives up, and wakes nobody.
+        self.0.transferred.notify_all();
     }
 }
 
