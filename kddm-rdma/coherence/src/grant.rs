@@ -25,10 +25,12 @@ impl Core {
         let ignored = self.planted(Mutant::AcksIgnored) && source == Source::Copy;
         let giver = owner.filter(|&owner| exclusive && owner != me);
         let request = self.copies.get_mut(&key).and_then(|copy| {
-            let early = copy.early.take();
-            let request = copy.request.as_mut()?;
-            let ours = request.rid == rid && request.data == Data::Awaited && request.given_up != Some(seq);
-            ours.then_some((request, early))
+            let ours = copy.request.as_ref().is_some_and(|request| {
+                request.rid == rid && request.data == Data::Awaited && request.given_up != Some(seq)
+            });
+            // What comes of a request that is over takes no ACK away that came for the present one.
+            let early = copy.early.take_if(|early| ours || early.seq == seq);
+            copy.request.as_mut().filter(|_| ours).map(|request| (request, early))
         });
         let Some((request, early)) = request else {
             // Asked for in another life of the home: the giver need not keep its slot for us.

@@ -2,10 +2,12 @@
 
 use kddm_coherence::{
     Asked, Body, Config, Core, Effect, Input, LinkerCall, LinkerReply, Loss, Member, Message, OpError, OpId,
-    Operation, ReadToken, Store, View,
+    Operation, ReadToken, Source, Store, View,
 };
 use kddm_model::{Memory, policy, set_of};
-use kddm_object::{FirstTouch, Hold, Incarnation, NodeId, ObjectKey, SetId, SlotId, ViewId};
+use kddm_object::{
+    FirstTouch, Generation, Hold, Incarnation, Location, NodeId, ObjectKey, Rid, Seq, SetId, SlotId, ViewId,
+};
 use std::collections::{BTreeMap, VecDeque};
 
 type Ended = Result<Option<SlotId>, OpError>;
@@ -453,6 +455,31 @@ fn who_begins_a_new_life_is_told_of_by_the_home_before_others_have_met_it() {
     bench.input(n(3), Input::PeerUp(n(2), Incarnation(1)));
     bench.settle();
     bench.put(n(3), 1, key, Hold::Exclusive);
+    bench.settle();
+    assert!(bench.is_quiet());
+}
+
+/// Nodes 2 and 3 have copies, and node 2 grabs. The ACK of node 3 comes before the GRANT, and between them a hand-over that was meant for an
+/// earlier request of node 2, which its home had given up for lost.
+#[test]
+fn a_hand_over_that_comes_too_late_takes_no_ack_away() {
+    let (mut bench, key) = (Bench::new(3, 8, 0), object(false, 1));
+    for node in [2, 3] {
+        bench.begin(n(node), 1, key, hold(Hold::Shared));
+        bench.settle();
+        bench.put(n(node), 1, key, Hold::Shared);
+    }
+    bench.settle();
+    bench.begin(n(2), 2, key, hold(Hold::Exclusive));
+    bench.settle_but(Some((n(1), n(2))));
+    assert!(bench.ended.is_empty(), "the GRANT is on its way");
+    let location = Location { node: n(3), slot: SlotId(0), generation: Generation(1) };
+    let (rid, source) = (Rid(12_345), Source::Read(location));
+    let body = Body::Hand { seq: Seq(12_345), rid, source, exclusive: false };
+    let message = Message { view: ViewId(1), incarnation: Incarnation(1), clock: 0, key, body };
+    bench.input(n(2), Input::Message(n(3), message));
+    bench.settle();
+    bench.put(n(2), 2, key, Hold::Exclusive);
     bench.settle();
     assert!(bench.is_quiet());
 }
