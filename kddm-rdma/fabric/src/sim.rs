@@ -107,6 +107,11 @@ impl SimNetwork {
         self.0.lock().now
     }
 
+    /// The nodes that are about to be told that their life is over, and were not named by an earlier call.
+    pub fn outlived(&self) -> Vec<NodeId> {
+        std::mem::take(&mut self.0.lock().outlived)
+    }
+
     /// Whether a poll of `node`'s transport would tell something.
     pub fn pending(&self, node: NodeId) -> bool {
         self.0.lock().nodes.get(&node).is_some_and(|node| !node.inbox.is_empty())

@@ -60,7 +60,6 @@ impl Cluster {
             me: id,
             executor: world.executor.clone(),
             log: world.log.clone(),
-            outlived: world.outlived.clone(),
             lets_return: plan.unsound_returns,
         };
         let host = SimHost::new(world.executor.clone(), life, plan.device, self.rng.fork(), Arc::new(NoDisk));

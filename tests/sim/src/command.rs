@@ -39,7 +39,7 @@ pub struct Command {
     /// Run every seed twice and compare all that has happened
     #[arg(long)]
     pub twice: bool,
-    /// Without agreed views, and with more nodes that are given up by others while they live
+    /// No seed has agreed views
     #[arg(long)]
     pub isolation: bool,
     /// The file system instead of objects: operations of all nodes beside a model, on partitions that end and begin again

@@ -22,19 +22,19 @@ use std::collections::BTreeSet;
 
 /// The objects that a node's end may change.
 fn touched(world: &World, cluster: &Cluster, id: NodeId) -> BTreeSet<ObjectKey> {
-    let held = cluster.get(id).filter(|_| world.plan.views.is_some());
-    let held = held.map(|alive| more_than_copies(cluster, id, alive));
+    // More than what its programs asked for: homes that are short of memory give it objects, too.
+    let held = cluster.get(id).map_or_else(BTreeSet::new, |alive| more_than_copies(cluster, id, alive));
     let ledger = world.ledger.lock();
     let at_home = ledger.homes.iter().filter(|(_, home)| **home == id).map(|(&key, _)| key);
     let owned = ledger.owned.get(&id).into_iter().flatten().copied();
     let left = ledger.seen.get(&id).into_iter().flatten().filter(|key| ledger.lossy.contains(key)).copied();
     // What it asks for it may be about to make.
     let busy = ledger.busy.keys().filter(|(who, _)| who.node == id.get()).map(|&(_, key)| key);
-    match held {
-        Some(held) => {
+    match world.plan.views {
+        Some(_) => {
             at_home.filter(|key| !sets::is_moving(key.set)).chain(held).chain(left).chain(busy).collect()
         }
-        None => at_home.chain(owned).chain(left).chain(busy).collect(),
+        None => at_home.chain(owned).chain(held).chain(left).chain(busy).collect(),
     }
 }
 

@@ -181,7 +181,8 @@ impl Simulator {
         let alive = self.cluster.alive();
         let nodes: Vec<Driven<'_>> = alive.map(|(id, alive)| (id, alive.life, &alive.node)).collect();
         let happened = turn(&world.executor, &world.network, &nodes, &mut self.rng, other);
-        for node in std::mem::take(&mut *world.outlived.lock()) {
+        // Before they hear it: what they have of others goes then.
+        for node in world.network.outlived() {
             membership::is_given_up(&world, &self.cluster, node);
         }
         if let Some(troubles) = &mut self.troubles {

@@ -6,9 +6,7 @@ use kddm_coherence::{Message, ReadToken};
 use kddm_fabric::sim::SimTransport;
 use kddm_fabric::{Counters, Event, PeerState, Transport};
 use kddm_object::{Incarnation, Location, NodeId, SlotId};
-use parking_lot::Mutex;
 use std::os::fd::RawFd;
-use std::sync::Arc;
 
 /// The simulated transport, recorded.
 pub struct Recorded {
@@ -20,8 +18,6 @@ pub struct Recorded {
     pub executor: Executor,
     /// Where to note.
     pub log: Log,
-    /// Who is told that its life is over.
-    pub outlived: Arc<Mutex<Vec<NodeId>>>,
     /// UNSOUND: lost lives return, whatever the node says.
     pub lets_return: bool,
 }
@@ -48,7 +44,6 @@ impl Recorded {
             }
             Event::Outlived { by } => {
                 self.log.note(now, me, by, || format!("outlived, as n{by} says"));
-                self.outlived.lock().push(self.me);
             }
             Event::Refused { reason, .. } => self.log.note(now, me, reason, || reason.clone()),
         }

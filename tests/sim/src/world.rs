@@ -37,8 +37,6 @@ pub struct World {
     pub fairness: Fairness,
     /// Who has what.
     pub ledger: Mutex<Ledger>,
-    /// Nodes that have just been told that their life is over.
-    pub outlived: Arc<Mutex<Vec<NodeId>>>,
     devices: Vec<Arc<Device>>,
     values: AtomicU64,
     holds: AtomicU64,
@@ -94,7 +92,6 @@ impl World {
             coverage: Coverage::default(),
             fairness: Fairness::default(),
             ledger: Mutex::default(),
-            outlived: Arc::default(),
             devices,
             values: AtomicU64::new(0),
             holds: AtomicU64::new(0),

@@ -24,6 +24,8 @@ pub(super) struct Network {
     /// The newest session of each pair, smaller id first.
     sessions: BTreeMap<(NodeId, NodeId), Session>,
     pub(super) reads: BTreeMap<u64, Reading>,
+    /// Nodes that are to be told that their life is over, and nobody has asked for yet.
+    pub(super) outlived: Vec<NodeId>,
     /// Sessions, lives and READs are numbered together.
     pub(super) number: u64,
 }
@@ -107,6 +109,7 @@ impl Network {
             links: BTreeMap::new(),
             sessions: BTreeMap::new(),
             reads: BTreeMap::new(),
+            outlived: Vec::new(),
             number: 0,
         }
     }
@@ -144,6 +147,7 @@ impl Network {
         let Some(parting) = self.nodes.get_mut(&node) else { return };
         parting.parted = true;
         parting.inbox.push(Event::Outlived { by });
+        self.outlived.push(node);
         let peers: Vec<(NodeId, u64)> =
             parting.peers.iter().map(|(&peer, &(session, _))| (peer, session)).collect();
         // Also of sessions that have begun for the other end alone.

@@ -105,7 +105,6 @@ impl Servers {
             me: id,
             executor: world.executor.clone(),
             log: world.log.clone(),
-            outlived: Arc::default(),
             lets_return: false,
         };
         let config = NodeConfig {
