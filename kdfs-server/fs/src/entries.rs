@@ -3,7 +3,7 @@
 use crate::error::{damaged, on};
 use crate::transaction::Transaction;
 use crate::{Errno, FileId, FileSystem, FileType, Result, keys};
-use kddm_rdma::Shared;
+use kddm_rdma::{ObjectKey, Shared};
 use kdfs_format::PAGE_SIZE;
 use kdfs_format::directory::{self, Children, Entry, FIRST_PAGE, Key, Leaf, MAX_NAME, PageId};
 
@@ -49,24 +49,38 @@ pub(crate) fn page_id(directory: FileId, page: u32) -> PageId {
 impl FileSystem {
     /// The leaf in whose interval `key` lies: its number and its bytes. The caller holds the directory's inode.
     pub(crate) async fn leaf(&self, directory: FileId, key: Key) -> Result<(u32, Shared)> {
-        let mut page = FIRST_PAGE;
+        let mut id = page_id(directory, FIRST_PAGE);
         loop {
-            let (object, id) = (keys::directory_page(directory, page), page_id(directory, page));
-            let hold = self.node().get(object).await.map_err(on(object))?;
-            if !directory::is_split(&hold, id).map_err(|error| damaged(object, error))? {
-                return Ok((page, hold));
+            if let Some(hold) = self.if_leaf(id).await? {
+                return Ok((id.page, hold));
             }
-            page = key.child_of(id);
+            id = id.sibling(key.child_of(id));
         }
+    }
+
+    /// A page's bytes, unless it is divided.
+    async fn if_leaf(&self, id: PageId) -> Result<Option<Shared>> {
+        let key = page_key(id);
+        let hold = self.node().get(key).await.map_err(on(key))?;
+        Ok(if directory::is_split(&hold, id).map_err(damage(id))? { None } else { Some(hold) })
     }
 
     /// What `name` names. The caller holds the directory's inode.
     pub(crate) async fn find(&self, directory: FileId, name: &[u8]) -> Result<Option<Found>> {
-        let hash = Key::of_name(name);
-        let (page, bytes) = self.leaf(directory, hash).await?;
-        let leaf = Leaf::read(&bytes, page_id(directory, page))
-            .map_err(|error| damaged(keys::directory_page(directory, page), error))?;
-        Ok(leaf.find(hash, name).map(Found::of))
+        let (page, bytes) = self.leaf(directory, Key::of_name(name)).await?;
+        found_in(&bytes, page_id(directory, page), name)
+    }
+
+    /// [`find`](Self::find) by pages that this node has; `None` if one is missing.
+    pub(crate) async fn find_here(&self, directory: FileId, name: &[u8]) -> Result<Option<Option<Found>>> {
+        let mut id = page_id(directory, FIRST_PAGE);
+        while self.node().is_here(page_key(id)) {
+            if let Some(bytes) = self.if_leaf(id).await? {
+                return found_in(&bytes, id, name).map(Some);
+            }
+            id = id.sibling(Key::of_name(name).child_of(id));
+        }
+        Ok(None)
     }
 }
 
@@ -188,10 +202,20 @@ impl Transaction<'_> {
     }
 }
 
+/// What `name` names in a leaf.
+fn found_in(leaf: &[u8], id: PageId, name: &[u8]) -> Result<Option<Found>> {
+    let leaf = Leaf::read(leaf, id).map_err(damage(id))?;
+    Ok(leaf.find(Key::of_name(name), name).map(Found::of))
+}
+
+/// The object of a page.
+fn page_key(id: PageId) -> ObjectKey {
+    keys::directory_page(FileId { inode: id.inode, generation: id.generation }, id.page)
+}
+
 /// For `map_err`: page `id` of its directory is damaged.
 fn damage(id: PageId) -> impl FnOnce(kdfs_format::FormatError) -> Errno {
-    let directory = FileId { inode: id.inode, generation: id.generation };
-    move |error| damaged(keys::directory_page(directory, id.page), error)
+    move |error| damaged(page_key(id), error)
 }
 
 #[cfg(test)]

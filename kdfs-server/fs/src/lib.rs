@@ -10,7 +10,8 @@
 //! 2. *Hold*: take exclusive holds in the one global order: rename lock, BITMAP, inodes by number, (set, page).
 //! 3. *Look again*: what the first step found may have changed; if so, begin anew.
 //! 4. *Draft*: make all changes in copies. Whatever fails up to here has changed nothing.
-//! 5. *Commit*: take the holds of the pages, and of what is remembered of names that change (`remember`), copy the drafts into the objects, and only then put everything.
+//! 5. *Commit*: take the holds of the pages, and of what is remembered of names that change (`remember`), copy the drafts into the objects, and
+//!    only then put everything.
 //!
 //! So a set of shared holds that somebody takes together in that order is a consistent snapshot. The pages of a
 //! directory are guarded by its inode's hold, those of a file too: read(2) holds the inode

@@ -2,9 +2,8 @@
 
 use crate::entries::{Found, check_name};
 use crate::permission::{Access, Caller, check};
-use crate::remember::Missed;
 use crate::transaction::Transaction;
-use crate::{Attributes, Errno, FileId, FileSystem, Result, time};
+use crate::{Attributes, Errno, FileId, FileSystem, Result, keys, time};
 use kdfs_format::Inode;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -35,17 +34,22 @@ impl FileSystem {
         access: Access,
     ) -> Result<Option<Found>> {
         check_name(name)?;
-        let missed = self.misses(parent, name).await;
-        if missed == Missed::Again
-            && let Some(known) = self.recall(caller, parent, name, access).await?
-        {
+        if self.node().is_here(keys::inode(parent)) {
+            let directory = self.directory(parent).await?;
+            check(caller, &directory, access)?;
+            if let Some(found) = self.find_here(parent, name).await? {
+                return Ok(found);
+            }
+        }
+        let again = self.missed_lately(parent, name);
+        if again && let Some(known) = self.recall(caller, parent, name, access).await? {
             self.0.recalled.fetch_add(1, Relaxed);
             return Ok(known);
         }
         let directory = self.directory(parent).await?;
         check(caller, &directory, access)?;
         let found = self.find(parent, name).await?;
-        if missed == Missed::Again {
+        if again {
             self.remember(parent, &directory, name, found).await;
         }
         Ok(found)

@@ -9,7 +9,7 @@
 use crate::entries::Found;
 use crate::error::on;
 use crate::hold::ExclusiveInode;
-use crate::remember::{Changed, NOTHING};
+use crate::remember::Changed;
 use crate::{Errno, FileId, FileSystem, Result, keys};
 use kddm_rdma::ObjectKey;
 use kdfs_format::{Inode, PAGE_SIZE};
@@ -109,11 +109,7 @@ impl<'a> Transaction<'a> {
             pages.push((node.grab(key).await.map_err(on(key))?, draft));
         }
         let names = if self.fs.0.config.unsound_keep_names { &[] } else { &self.names[..] };
-        let mut remembered = self.fs.follow(names).await?;
-        for &directory in &self.removed {
-            let gate = self.fs.gate(directory).await?;
-            remembered.extend(gate.map(|gate| (gate, NOTHING)));
-        }
+        let mut remembered = self.fs.follow(names, &self.removed).await?;
         // Nothing below can fail or wait, so nobody sees a part of it.
         for (hold, record) in &mut remembered {
             hold.copy_from_slice(record);
