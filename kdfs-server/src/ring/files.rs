@@ -186,7 +186,8 @@ async fn write(program: &Program, file: u64, offset: u64, from: Region) -> Outco
             Err(errno) => return Err(Refusal::File(errno as i32)),
         };
         done += written as u64;
-        if written < bytes.len() {
+        // What is appended at once lies together: the rest is another append's.
+        if written < bytes.len() || open.append {
             break;
         }
     }
