@@ -18,6 +18,7 @@ pub struct ServerFigures {
     state: State,
     mounts: usize,
     waiting: usize,
+    recalled: u64,
     times: Vec<(&'static str, Distribution)>,
     ends: Vec<(Labels, u64)>,
     writes: WriteFigures,
@@ -35,6 +36,7 @@ impl ServerFigures {
             state: server.state(),
             mounts: server.mount_points().len(),
             waiting: server.requests_waiting(),
+            recalled: server.fs.recalled(),
             times: server.metrics.requests.times(),
             ends: ends.collect(),
             writes: server.partition.as_ref().map(|partition| partition.figures()).unwrap_or_default(),
@@ -98,6 +100,11 @@ impl ServerFigures {
     fn mounts(&self, page: &mut Page<'_>) -> fmt::Result {
         page.gauge("kdfs_mounts", "Mounts that are served", alone(self.mounts))?;
         page.gauge("kdfs_requests_waiting", "Requests of mounts that wait", alone(self.waiting))?;
+        page.counter(
+            "kdfs_names_recalled",
+            "Lookups answered by what is remembered of names",
+            alone(self.recalled),
+        )?;
         page.counter("kdfs_requests", "Requests of mounts, by kind and outcome", self.ends.iter().cloned())?;
         page.durations(
             "kdfs_request_duration_seconds",

@@ -2,8 +2,9 @@
 
 use kddm_bench::playground::Options;
 use kddm_bench::programs::{built, succeed};
-use kddm_tests::Cluster;
 use kddm_tests::metrics::{Page, documented};
+use kddm_tests::{Cluster, errno_of};
+use nix::errno::Errno;
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -207,4 +208,30 @@ fn a_log_of_json_has_an_object_a_line_that_says_whose_it_is() {
         mounted["point"].as_str().unwrap(),
         cluster.at(1, "").canonicalize().unwrap().to_str().unwrap()
     );
+}
+
+/// A name that stays as it is, and one that is not there, while another node changes their directory; and then they change.
+#[test]
+fn names_are_found_while_others_change_their_directory_and_change_at_once() {
+    let cluster = Cluster::up(2);
+    fs::create_dir(cluster.at(1, "busy")).unwrap();
+    fs::write(cluster.at(1, "busy/there"), "there").unwrap();
+    let (there, absent) = (cluster.at(2, "busy/there"), cluster.at(2, "busy/absent"));
+    for round in 0..200 {
+        let other = cluster.at(1, &format!("busy/other {}", round / 2));
+        match round % 2 {
+            0 => fs::write(&other, "").unwrap(),
+            _ => fs::remove_file(&other).unwrap(),
+        }
+        assert_eq!(fs::metadata(&there).unwrap().len(), 5);
+        assert_eq!(errno_of(fs::metadata(&absent)), Errno::ENOENT);
+        if round % 20 == 19 {
+            fs::rename(cluster.at(1, "busy/there"), cluster.at(1, "busy/absent")).unwrap();
+            assert_eq!(errno_of(fs::metadata(&there)), Errno::ENOENT);
+            assert_eq!(fs::metadata(&absent).unwrap().len(), 5);
+            fs::rename(cluster.at(1, "busy/absent"), cluster.at(1, "busy/there")).unwrap();
+        }
+    }
+    let recalled = Page::fetch(sockets(&cluster)[1]).value("kdfs_names_recalled_total");
+    assert!(recalled >= 200.0, "of 400 lookups {recalled} were answered by what is remembered of the name");
 }
