@@ -400,3 +400,71 @@ impl std::fmt::Debug for Requests {
         f.debug_struct("Requests").field("node", &self.node).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kddm_ring::{Hello, mock::MockServer};
+    use std::sync::mpsc::{Receiver, channel};
+
+    const PAGE: u32 = 4096;
+    const LONG: Duration = Duration::from_secs(10);
+
+    /// A program with a window of four pages. Its server is there, and asked nothing.
+    fn attached() -> (Arc<Requests>, MockServer) {
+        let (mut program, mut server) = UnixStream::pair().unwrap();
+        let meeting = thread::spawn(move || MockServer::meet(&mut server).unwrap());
+        let met = meeting::greet(&mut program, &Hello::new("test", Some(4 * PAGE))).unwrap();
+        (Requests::new(met, program).unwrap(), meeting.join().unwrap())
+    }
+
+    /// A thread that wants a page of the window, and gives back whether it got one.
+    fn wants_a_page(requests: &Arc<Requests>) -> Receiver<bool> {
+        let (tell, hear) = channel();
+        let requests = requests.clone();
+        thread::spawn(move || {
+            let got = requests.transfer(PAGE, PAGE).is_ok();
+            // The test may have failed meanwhile.
+            let _ = tell.send(got);
+        });
+        hear
+    }
+
+    /// Waits until so many threads sleep for want of room. Each looks again, and sleeps again, for it is woken for nothing.
+    fn until_asleep(requests: &Requests, threads: usize) {
+        while requests.transferred.notify_all() != threads {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_transfer_takes_what_room_there_is_and_waits_for_another_if_there_is_none() {
+        let (requests, _server) = attached();
+        let held = requests.piece(2 * PAGE).unwrap();
+        let (first, transfer) = requests.transfer(PAGE, 16 * PAGE).unwrap();
+        assert_eq!(first.region().length, 2 * PAGE);
+        let second = wants_a_page(&requests);
+        until_asleep(&requests, 1);
+        drop(first);
+        drop(transfer);
+        assert_eq!(second.recv_timeout(LONG), Ok(true));
+        drop(held);
+    }
+
+    #[test]
+    fn a_window_full_of_holds_is_told_to_all_who_wait() {
+        for _ in 0..50 {
+            let (requests, _server) = attached();
+            let _held = requests.piece(3 * PAGE).unwrap();
+            let (piece, transfer) = requests.transfer(PAGE, PAGE).unwrap();
+            let waiting = [wants_a_page(&requests), wants_a_page(&requests)];
+            until_asleep(&requests, 2);
+            // The transfer ends, but what it had is held by now.
+            drop(transfer);
+            for thread in waiting {
+                assert_eq!(thread.recv_timeout(LONG), Ok(false), "nobody has told it that nothing is coming");
+            }
+            drop(piece);
+        }
+    }
+}
