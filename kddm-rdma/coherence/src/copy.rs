@@ -154,7 +154,7 @@ pub(crate) enum Order {
     },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Retained {
     pub seq: Seq,
     /// The transaction for which it was first kept.
@@ -162,6 +162,14 @@ pub(crate) struct Retained {
     pub slot: SlotId,
     /// Who will fetch it, in which life.
     pub to: (NodeId, Incarnation),
+    /// The home's life is over, and its next one counts anew: the bytes may still be fetched, and mean nothing to it.
+    pub void: bool,
+}
+
+impl Retained {
+    pub fn new(since: Since, slot: SlotId, to: (NodeId, Incarnation)) -> Retained {
+        Retained { seq: since.1, since, slot, to, void: false }
+    }
 }
 
 /// The order of two transactions on one object. Numbers go round, but not while anybody remembers them.

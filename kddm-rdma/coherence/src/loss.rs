@@ -8,6 +8,7 @@ use crate::entry::{Holder, Holders, Pending, State, Transaction, Work};
 use crate::mutant::Mutant;
 use crate::{Body, Nack, OpError, RequestKind, Store};
 use kddm_object::{Incarnation, NodeId, ObjectKey, Rid, Seq};
+use smallvec::SmallVec;
 
 impl Core {
     /// A peer's new life: what a home told us to say to it can be said now.
@@ -61,7 +62,10 @@ impl Core {
         self.rooms.forget(lost);
         for key in known {
             match self.home_of(key, cx.store) {
-                Some((home, _)) if home == lost => self.abandon_request(key, OpError::PeerLost(lost), cx),
+                Some((home, _)) if home == lost => {
+                    self.void_retained(key);
+                    self.abandon_request(key, OpError::PeerLost(lost), cx);
+                }
                 Some((home, _)) if home == self.config.me => self.home_without(lost, key, cx),
                 _ => {}
             }
@@ -78,16 +82,23 @@ impl Core {
         self.home_of(key, store).is_some_and(|(home, _)| home == node)
     }
 
+    /// The home is gone, and with it what it knew of these bytes: its next life begins with what its device has.
+    fn void_retained(&mut self, key: ObjectKey) {
+        let retained = self.copies.get_mut(&key).map(|copy| &mut copy.retained);
+        for kept in retained.into_iter().flatten() {
+            kept.void = true;
+        }
+    }
+
     /// Slots kept for a node that will never fetch them: the home says whether they may go. Without a home they may.
     fn ask_for_retained<S: Store>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
         let Some(copy) = self.copies.get(&key) else { return };
         let gone =
             |kept: &&Retained| kept.to.0 != self.config.me && self.up.get(&kept.to.0) != Some(&kept.to.1);
-        let gone: Vec<(Seq, (NodeId, Incarnation))> =
-            copy.retained.iter().filter(gone).map(|kept| (kept.seq, kept.to)).collect();
+        let gone: SmallVec<[Retained; 1]> = copy.retained.iter().filter(gone).copied().collect();
         let home = self.home_of(key, cx.store).map(|(home, _)| home).filter(|&home| self.is_reachable(home));
-        for (seq, (to, life)) in gone {
-            match home {
+        for Retained { seq, to: (to, life), void, .. } in gone {
+            match home.filter(|_| !void) {
                 Some(home) => self.send(home, key, Body::Kept { seq, to, life }, cx),
                 None => self.fetched(key, seq, cx),
             }

@@ -100,7 +100,7 @@ impl Core {
             let Some(copy) = self.copies.get_mut(&key) else { return true };
             copy.named = false;
             if retain {
-                copy.retained.push(Retained { seq, since: (self.view, seq), slot, to });
+                copy.retained.push(Retained::new((self.view, seq), slot, to));
                 copy.slot = None;
                 cx.store.retain(slot);
                 kept = Some(Kept { location: self.location(slot, cx.store), since: (self.view, seq) });
@@ -111,7 +111,8 @@ impl Core {
             self.end_evicting(key, cx);
         } else if keep {
             // What we gave to a node that died since: the newest of it.
-            if let Some(newest) = copy.retained.iter_mut().max_by(|a, b| later(a.since, b.since)) {
+            let valid = copy.retained.iter_mut().filter(|retained| !retained.void);
+            if let Some(newest) = valid.max_by(|a, b| later(a.since, b.since)) {
                 (newest.seq, newest.to) = (seq, to);
                 let (slot, since) = (newest.slot, newest.since);
                 kept = Some(Kept { location: self.location(slot, cx.store), since });
@@ -180,7 +181,7 @@ impl Core {
         if let Some(copy) = self.copies.get_mut(&key) {
             copy.named = false;
             copy.slot = None;
-            copy.retained.push(Retained { seq, since: (self.view, seq), slot, to });
+            copy.retained.push(Retained::new((self.view, seq), slot, to));
         }
         self.end_evicting(key, cx);
         if self.planted(Mutant::GivenAwayIsFree) {
@@ -207,7 +208,7 @@ impl Core {
                 // A member that has not adopted the view may still READ it.
                 let (since, to) =
                     ((ViewId(self.view.0 - 1), Seq(0)), (self.config.me, self.config.incarnation));
-                copy.retained.push(Retained { seq: Seq(0), since, slot, to });
+                copy.retained.push(Retained::new(since, slot, to));
                 cx.store.retain(slot);
             } else {
                 self.release(slot, cx);

@@ -483,3 +483,32 @@ fn a_hand_over_that_comes_too_late_takes_no_ack_away() {
     bench.settle();
     assert!(bench.is_quiet());
 }
+
+/// Node 3 hands over to node 2, which never hears of it, for the home ends and begins again. In its next life node 2 changes the object,
+/// and dies with it.
+#[test]
+fn what_was_kept_for_a_life_of_the_home_that_is_over_is_no_ones_any_more() {
+    let (mut bench, key) = (Bench::new(3, 8, 0), object(false, 1));
+    let slow = Some((n(3), n(2)));
+    bench.own(n(3), key);
+    bench.begin(n(2), 1, key, hold(Hold::Exclusive));
+    bench.settle_but(slow);
+    assert!(matches!(bench.links[&(n(3), n(2))].front().map(|it| &it.body), Some(Body::Hand { .. })));
+    bench.dies(n(1));
+    assert_eq!(bench.ended.remove(&OpId(1)), Some(Err(OpError::PeerLost(n(1)))));
+    let members = [n(1), n(2), n(3)];
+    bench.begin_life(n(1), &members, Loss::Local, 8, 0, Incarnation(2));
+    for peer in [n(2), n(3)] {
+        bench.input(n(1), Input::PeerUp(peer, Incarnation(1)));
+        bench.input(peer, Input::PeerUp(n(1), Incarnation(2)));
+    }
+    bench.begin(n(2), 2, key, hold(Hold::Exclusive));
+    bench.settle_but(slow);
+    bench.put(n(2), 2, key, Hold::Exclusive);
+    bench.settle_but(slow);
+    bench.dies(n(2));
+    bench.begin(n(1), 3, key, hold(Hold::Shared));
+    bench.settle();
+    assert_eq!(bench.ended.remove(&OpId(3)), Some(Err(OpError::Lost)), "not what node 3 had before");
+    assert!(bench.is_quiet());
+}
