@@ -173,7 +173,7 @@ impl FileSystem {
     async fn open_gate(&self, directory: FileId, inode: &Inode) -> Option<u64> {
         let key = keys::gate(directory);
         // As a rule it is open, and here.
-        if let Some(epoch) = Gate::of(&*self.node().get(key).await.ok()?).epoch() {
+        if let Some(epoch) = Gate::of(&self.node().get(key).await.ok()?).epoch() {
             return Some(epoch);
         }
         let mut hold = self.node().grab(key).await.ok()?;
@@ -207,7 +207,7 @@ impl FileSystem {
         for Changed { directory, name, now } in changed {
             // A copy of a closed gate stays here, and is a hit next time.
             let gate = keys::gate(*directory);
-            let epoch = Gate::of(&*self.node().get(gate).await.map_err(on(gate))?).epoch();
+            let epoch = Gate::of(&self.node().get(gate).await.map_err(on(gate))?).epoch();
             if let Some(remembered) = epoch.and_then(|epoch| Name::new(epoch, name, *now)) {
                 records.insert(keys::dentry(*directory, name), zerocopy::transmute!(remembered));
             }
