@@ -344,7 +344,8 @@ int kddm_close(kddm_file *file);
 /* Reads at the file's place, which moves. 0: the file's end. Fewer bytes than were asked for only there. */
 ssize_t kddm_read(kddm_file *file, void *bytes, size_t length);
 
-/* Writes at the file's place, which moves, or at its end (O_APPEND). If it fails, a part may have been written. */
+/* Writes at the file's place, which moves, or at its end (O_APPEND): up to 1 MiB lies together there, what others append may lie between parts
+ * of more. If it fails, a part may have been written. */
 ssize_t kddm_write(kddm_file *file, const void *bytes, size_t length);
 
 /* As kddm_read and kddm_write, at `offset`; the file's place stays. */

@@ -29,6 +29,8 @@ pub struct File {
     requests: Arc<Requests>,
     file: u64,
     place: u64,
+    /// Writes go to the end.
+    append: bool,
 }
 
 /// How to open a file.
@@ -98,7 +100,7 @@ impl OpenOptions {
         OpenOptions { flags: self.flags | libc::O_TRUNC, ..self }
     }
 
-    /// Every write goes to the end, whoever else writes.
+    /// Every write goes to the end, whoever else writes. Up to 1 MiB lies together; what others append may lie between parts of more.
     #[must_use]
     pub fn append(self) -> OpenOptions {
         OpenOptions { flags: self.flags | libc::O_APPEND, ..self }
@@ -139,7 +141,8 @@ impl Session {
             mode: options.mode.unwrap_or_default(),
         };
         let answer = self.requests.call(request, [path])?.wait()?;
-        Ok(File { requests: self.requests.clone(), file: answer.done.value, place: 0 })
+        let append = options.flags & libc::O_APPEND != 0;
+        Ok(File { requests: self.requests.clone(), file: answer.done.value, place: 0, append })
     }
 
     /// What is at a path; a symbolic link is followed.
@@ -252,7 +255,7 @@ impl File {
     pub fn read_at(&self, into: &mut [u8], offset: u64) -> Result<usize> {
         let mut read = 0;
         while read < into.len() {
-            let (piece, _transfer) = self.room_for(into.len() - read)?;
+            let (piece, _transfer) = self.room_for(LEAST_TRANSFER, into.len() - read)?;
             let wanted = piece.region().length as usize;
             let request =
                 Request::Read { file: self.file, offset: offset + read as u64, into: piece.region() };
@@ -273,9 +276,11 @@ impl File {
     /// As pwrite(2); a part may have been written.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
         let mut written = 0;
+        let together =
+            if self.append && bytes.len() <= TRANSFER as usize { TRANSFER } else { LEAST_TRANSFER };
         while written < bytes.len() {
             let rest = &bytes[written..];
-            let (mut piece, _transfer) = self.room_for(rest.len())?;
+            let (mut piece, _transfer) = self.room_for(together, rest.len())?;
             let length = piece.region().length as usize;
             piece.copy_from_slice(&rest[..length]);
             let offset = offset + written as u64;
@@ -288,10 +293,10 @@ impl File {
         Ok(())
     }
 
-    /// A piece of the window for up to `most` bytes: for fewer, if there is no room for more.
-    fn room_for(&self, most: usize) -> Result<(Piece, Transfer<'_>)> {
+    /// A piece of the window for up to `most` bytes: for fewer, but not than `least`, if there is no room for more.
+    fn room_for(&self, least: u32, most: usize) -> Result<(Piece, Transfer<'_>)> {
         let most = most.min(TRANSFER as usize) as u32;
-        self.requests.transfer(LEAST_TRANSFER.min(most), most)
+        self.requests.transfer(least.min(most), most)
     }
 
     /// Makes it durable.

@@ -2,7 +2,7 @@
 
 use crate::attach;
 use kddm_tests::Cluster;
-use kdfs_client::{Attach, File, OpenOptions, Refusal, SetOptions};
+use kdfs_client::{Attach, Error, File, OpenOptions, Refusal, SetOptions};
 use nix::libc;
 use std::{
     fs,
@@ -95,6 +95,38 @@ fn an_open_file_outlives_its_name_until_its_program_ends() {
 /// Bytes that tell where they are.
 fn pattern(thread: usize, length: usize) -> Vec<u8> {
     (0..length as u32).map(|at| (at ^ at >> 8 ^ at >> 16) as u8 ^ thread as u8).collect()
+}
+
+/// Threads that share a window with room for two records, and another program.
+#[test]
+fn what_is_appended_at_once_lies_together() {
+    const THREADS: u8 = 4;
+    const RECORDS: usize = 40;
+    const RECORD: usize = 30_000;
+    let cluster = Cluster::up(1);
+    let session = Attach::default().window(64 << 10).to(cluster.ring(1)).unwrap();
+    let other = attach(&cluster, 1);
+    let append = OpenOptions::write().create(0o600).append();
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let session = if thread == 0 { &other } else { &session };
+            scope.spawn(move || {
+                let log = session.open("/log", append).unwrap();
+                for _ in 0..RECORDS {
+                    log.write_at(&[thread; RECORD], 0).unwrap();
+                }
+            });
+        }
+    });
+    let log = fs::read(cluster.at(1, "log")).unwrap();
+    assert_eq!(log.len(), usize::from(THREADS) * RECORDS * RECORD);
+    for (place, record) in log.chunks(RECORD).enumerate() {
+        assert!(record.iter().all(|&byte| byte == record[0]), "record {place} has others' bytes in it");
+    }
+    let long = session.open("/log", append).unwrap();
+    let refused = long.write_at(&[9; 100_000], 0).unwrap_err();
+    assert!(matches!(refused, Error::Window(_)), "{refused}");
+    assert_eq!(session.metadata("/log").unwrap().len(), log.len() as u64, "nothing was written");
 }
 
 #[test]
