@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod counted;
 mod fuse;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]

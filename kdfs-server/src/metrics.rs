@@ -6,9 +6,10 @@
 mod exposition;
 mod http;
 mod objects;
+mod programs;
 mod requests;
 
-use crate::{Server, fuse::FuseFigures};
+use crate::{Server, counted::Requests, fuse};
 use exposition::{Exposition, Page};
 use kddm_memory::Holds;
 use kddm_rdma::figures::Figures;
@@ -19,12 +20,17 @@ use std::{
 };
 
 /// What a server keeps for its metrics.
-#[derive(Default)]
 pub(crate) struct Metrics {
     /// Requests of all mounts.
-    pub requests: Arc<FuseFigures>,
+    pub requests: Arc<Requests>,
     /// Where they are told.
     pub at: OnceLock<SocketAddr>,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics { requests: Arc::new(Requests::named(&fuse::OPERATIONS)), at: OnceLock::new() }
+    }
 }
 
 /// Tells the metrics of `server` from now on, if its cluster file says where. That this cannot be done is no reason not to serve files.
@@ -56,6 +62,7 @@ fn text(server: &Server) -> String {
 struct Told {
     figures: Figures,
     holds: Holds,
+    programs: programs::Programs,
     server: requests::ServerFigures,
 }
 
@@ -64,6 +71,7 @@ impl Told {
         Told {
             figures: server.node().figures(),
             holds: server.arena().holds(),
+            programs: programs::Programs::of(server),
             server: requests::ServerFigures::of(server),
         }
     }
@@ -72,6 +80,7 @@ impl Told {
 impl Exposition for Told {
     fn write(&self, page: &mut Page<'_>) -> std::fmt::Result {
         objects::write(&self.figures, &self.holds, page)?;
+        self.programs.write(page)?;
         self.server.write(page)
     }
 }

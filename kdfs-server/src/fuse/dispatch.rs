@@ -6,11 +6,12 @@
 use super::{
     answer::Answer,
     device::Device,
-    figures::{self, End},
+    figures,
     operations::{Operations, Who},
     pending::{Pending, is_dying},
     request::{Operation, Request},
 };
+use crate::counted::End;
 use kddm_rdma::Host;
 use nix::errno::Errno;
 use std::{
@@ -169,7 +170,7 @@ impl Mounted {
             if mounted.pending.take(asked.unique) {
                 mounted.answer(asked, result);
             } else {
-                mounted.count(asked, End::Killed);
+                mounted.count(asked, End::GivenUp);
                 mounted.undo(result);
             }
         }));

@@ -23,7 +23,7 @@ mod pending;
 pub(crate) mod request;
 mod session;
 
-pub use figures::FuseFigures;
+pub use figures::OPERATIONS;
 pub use operations::Operations;
 pub use pending::groups_of;
 pub use session::{Session, SessionError};

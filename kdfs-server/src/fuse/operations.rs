@@ -3,10 +3,10 @@
 use super::{
     abi::{self, Attr, Dirent, EntryOut, SetattrIn, StatfsOut, WriteOut, fattr},
     answer::{self, Answer, file_of, node_id},
-    figures::FuseFigures,
     handles::Handles,
     pending::groups_of,
 };
+use crate::counted::Requests;
 use kdfs_fs::{
     Access, Attributes, Caller, Changes, DirectoryEntry, Errno, FileId, FileSystem, RenameMode, SetTime,
     Timestamp,
@@ -59,17 +59,17 @@ macro_rules! as_caller {
 pub struct Operations {
     fs: FileSystem,
     open: Handles<FileId>,
-    figures: Arc<FuseFigures>,
+    figures: Arc<Requests>,
 }
 
 impl Operations {
     /// Operations of a new mount.
-    pub fn new(fs: FileSystem, figures: Arc<FuseFigures>) -> Operations {
+    pub fn new(fs: FileSystem, figures: Arc<Requests>) -> Operations {
         Operations { fs, open: Handles::default(), figures }
     }
 
     /// Where its requests are counted.
-    pub fn figures(&self) -> &FuseFigures {
+    pub fn figures(&self) -> &Requests {
         &self.figures
     }
 

@@ -3,6 +3,7 @@
 use super::exposition::{Labels, Page, alone, label};
 use crate::{
     Server,
+    counted::End,
     log::{self, Level},
     partition::WriteFigures,
 };
@@ -28,7 +29,7 @@ pub struct ServerFigures {
 impl ServerFigures {
     pub fn of(server: &Server) -> ServerFigures {
         let ends = server.metrics.requests.ends().into_iter().map(|(operation, end, count)| {
-            (vec![("operation", operation.into()), ("outcome", end.name().into())], count)
+            (vec![("operation", operation.into()), ("outcome", outcome(end).into())], count)
         });
         ServerFigures {
             node: server.member().id.get(),
@@ -111,5 +112,15 @@ impl ServerFigures {
             "How long requests of mounts took, by kind",
             self.times.iter().map(|(operation, times)| (label("operation", operation), *times)),
         )
+    }
+}
+
+/// How a request of a mount ended, as the document says it.
+const fn outcome(end: End) -> &'static str {
+    match end {
+        End::Done => "done",
+        End::Refused => "refused",
+        End::Failed => "failed",
+        End::GivenUp => "killed",
     }
 }

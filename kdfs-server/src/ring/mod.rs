@@ -5,6 +5,7 @@
 //! serve      the ring thread: doors, bells and deaths, in one place to sleep
 //! program    one program: what it has submitted, holds and has open; its end
 //! work       what each request does: `objects`, `sets`, `files`
+//! figures    what programs ask for, counted
 //! refusals   errors of the node as refusals of the ring
 //! ```
 //!
@@ -13,6 +14,7 @@
 //! 3. What one program can have is bounded (`limits`).
 
 mod door;
+mod figures;
 mod files;
 mod limits;
 mod objects;
@@ -22,4 +24,5 @@ mod serve;
 mod sets;
 mod work;
 
+pub(crate) use figures::RingTold;
 pub(crate) use serve::Rings;

@@ -2,6 +2,7 @@
 
 use super::{
     door::Credentials,
+    figures::{self, RingFigures},
     limits::{MAX_FILES, MAX_HOLDS, PINNED_PART, TRANSFERS, TURN},
     work::{Outcome, Work},
 };
@@ -46,6 +47,7 @@ pub struct Program {
     /// Permits for bytes of files that are on their way.
     transfers: Semaphore,
     node: u8,
+    figures: Arc<RingFigures>,
     /// Kept open, for the poller watches them.
     _watched: (OwnedFd, Bell),
 }
@@ -132,11 +134,12 @@ pub struct Parts {
     pub fs: FileSystem,
     pub host: Arc<dyn Host>,
     pub node: u8,
+    pub figures: Arc<RingFigures>,
 }
 
 impl Program {
     pub fn new(parts: Parts) -> Arc<Program> {
-        let Parts { name, who, stream, end, bells, fs, host, node } = parts;
+        let Parts { name, who, stream, end, bells, fs, host, node, figures } = parts;
         let ServerEnd { submissions, completions, window } = end;
         Arc::new(Program {
             name,
@@ -153,6 +156,7 @@ impl Program {
             state: Mutex::default(),
             transfers: Semaphore::new(TRANSFERS),
             node,
+            figures,
             _watched: (who.process, bells.0),
         })
     }
@@ -190,7 +194,9 @@ impl Program {
 
     fn begin(self: &Arc<Self>, submission: Submission) -> Result<(), Corrupt> {
         let tag = submission.tag();
-        let work = match submission.request() {
+        let request = submission.request();
+        let number = figures::number(request.as_ref().ok());
+        let work = match request {
             Err(_) => Work::Done(Err(Refusal::Malformed)),
             Ok(Request::Cancel { tag: other }) => {
                 self.cancel(other);
@@ -203,9 +209,10 @@ impl Program {
             // What can be had at once needs no task.
             Work::Waits(mut future) => match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(outcome) => outcome,
-                Poll::Pending => return self.go_on(submission, future),
+                Poll::Pending => return self.go_on(submission, number, future),
             },
         };
+        self.figures.at_once(number, &outcome);
         self.complete(tag, outcome, submission.is_quiet(), 0)
     }
 
@@ -213,6 +220,7 @@ impl Program {
     fn go_on(
         self: &Arc<Self>,
         submission: Submission,
+        number: usize,
         future: BoxFuture<'static, Outcome>,
     ) -> Result<(), Corrupt> {
         let (tag, quiet) = (submission.tag(), submission.is_quiet());
@@ -228,17 +236,20 @@ impl Program {
                 Entry::Occupied(_) => {
                     drop(state);
                     drop(future);
-                    return self.complete(tag, Err(Refusal::TagUnderWay), quiet, 0);
+                    let outcome = Err(Refusal::TagUnderWay);
+                    self.figures.at_once(number, &outcome);
+                    return self.complete(tag, outcome, quiet, 0);
                 }
             }
         }
         self.told.lock().admit()?;
-        let program = self.clone();
+        let (program, begun) = (self.clone(), self.host.now());
         self.host.spawn(Box::pin(async move {
             let outcome = Abortable::new(future, registration).await.unwrap_or(Err(Refusal::Cancelled));
             program.state.lock().waiting.remove(&tag);
+            program.figures.waited(number, &outcome, program.host.now().saturating_sub(begun));
             if let Err(corrupt) = program.complete(tag, outcome, quiet, 1) {
-                program.end(&corrupt.to_string());
+                program.expel(&corrupt);
             }
         }));
         Ok(())
@@ -271,6 +282,13 @@ impl Program {
             self.bell.ring();
         }
         Ok(())
+    }
+
+    /// Ends the attachment of a program whose ring cannot be.
+    pub fn expel(&self, corrupt: &Corrupt) {
+        tracing::warn!(program = %self.name, pid = self.pid, reason = %corrupt, "a program was ended");
+        self.figures.count_corrupt();
+        self.end(&corrupt.to_string());
     }
 
     /// Ends the attachment: what the program holds and has open goes, what is under way is given up. Says why, if it can still hear.

@@ -2,6 +2,7 @@
 
 use super::{
     door::{Credentials, Door, Strangers},
+    figures::{RingFigures, RingTold},
     limits::MAX_PROGRAMS,
     program::{Parts, Program},
 };
@@ -51,6 +52,7 @@ pub(crate) struct Rings {
 struct Shared {
     programs: Mutex<HashMap<usize, Arc<Program>>>,
     stop: AtomicBool,
+    figures: Arc<RingFigures>,
 }
 
 impl Rings {
@@ -102,6 +104,11 @@ impl Rings {
             .collect();
         attached.sort_unstable_by_key(|program| program.pid);
         attached
+    }
+
+    /// What they have asked for.
+    pub(crate) fn figures(&self) -> RingTold {
+        self.shared.figures.told()
     }
 
     /// Ends all attachments, and lets nobody in any more.
@@ -189,8 +196,7 @@ impl Thread {
         let mut some = false;
         for program in &self.hot {
             some |= program.turn().unwrap_or_else(|corrupt| {
-                tracing::warn!(program = %program.name, pid = program.pid, reason = %corrupt, "a program was ended");
-                program.end(&corrupt.to_string());
+                program.expel(&corrupt);
                 false
             });
         }
@@ -271,15 +277,14 @@ impl Thread {
     }
 
     fn welcome(&mut self, token: usize, stream: UnixStream, hello: &Hello) {
-        let node = self.node.get();
         let full = self.shared.programs.lock().len() >= MAX_PROGRAMS;
         let layout = match hello.layout() {
             Ok(_) if full => {
                 let reason = format!("{MAX_PROGRAMS} programs are attached, as many as there can be");
-                return meeting::turn_away(&stream, &reason, node);
+                return self.turn_away(&stream, &reason);
             }
             Ok(layout) => layout,
-            Err(error) => return meeting::turn_away(&stream, &error.to_string(), node),
+            Err(error) => return self.turn_away(&stream, &error.to_string()),
         };
         match self.attach(token, stream, hello, layout) {
             Ok(()) => {}
@@ -287,6 +292,11 @@ impl Thread {
                 tracing::warn!(program = %hello.name(), reason = %error, "a program could not be let in")
             }
         }
+    }
+
+    fn turn_away(&self, stream: &UnixStream, reason: &str) {
+        self.shared.figures.count_turned_away();
+        meeting::turn_away(stream, reason, self.node.get());
     }
 
     fn attach(
@@ -305,7 +315,9 @@ impl Thread {
         let (fs, host) = (self.fs.clone(), self.host.clone());
         let (name, bells) = (hello.name(), (bell, programs_bell));
         tracing::debug!(program = %name, pid = who.pid, uid = who.caller.uid, "attached");
-        let program = Program::new(Parts { name, who, stream, end, bells, fs, host, node });
+        let figures = self.shared.figures.clone();
+        figures.count_attached();
+        let program = Program::new(Parts { name, who, stream, end, bells, fs, host, node, figures });
         // The program's end begins awake; the server's as if it had been rung for.
         self.shared.programs.lock().insert(token, program.clone());
         self.hot.push(program);

@@ -1,5 +1,6 @@
 //! Programs that are attached to the servers of a real cluster.
 
+mod counted;
 mod files;
 mod hostile;
 mod lives;
