@@ -34,8 +34,8 @@ pub(crate) struct LocalCopy {
     pub reported: bool,
     /// The linker writes the bytes, under a hold of ours.
     pub writing: bool,
-    /// ACKs that came before their GRANT.
-    pub early: Option<Early>,
+    /// ACKs that came before their GRANT, and late ones of requests that are over.
+    pub early: SmallVec<[Early; 1]>,
     /// EVICT was sent, or the home's own copy is on its way out.
     pub evicting: bool,
     /// Who waits for the end of that.
@@ -247,7 +247,7 @@ impl LocalCopy {
     }
 
     fn is_empty(&self) -> bool {
-        self.slot.is_none() && self.is_quiet() && self.early.is_none() && self.flush.is_none()
+        self.slot.is_none() && self.is_quiet() && self.early.is_empty() && self.flush.is_none()
     }
 
     pub fn mode<S: Store>(&self, store: &S) -> Mode {

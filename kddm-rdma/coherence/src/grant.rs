@@ -6,6 +6,8 @@ use crate::mutant::Mutant;
 use crate::speculation::{Sample, Speculated};
 use crate::{Body, Effect, LinkerCall, LinkerReply, Nack, OpError, ReadToken, Source, Store};
 use kddm_object::{FirstTouch, Mode, NodeId, NodeSet, ObjectKey, Rid, Seq};
+use smallvec::SmallVec;
+use std::mem::take;
 
 impl Core {
     /// GRANT from the home or HAND from a holder.
@@ -29,7 +31,9 @@ impl Core {
                 request.rid == rid && request.data == Data::Awaited && request.given_up != Some(seq)
             });
             // What comes of a request that is over takes no ACK away that came for the present one.
-            let early = copy.early.take_if(|early| ours || early.seq == seq);
+            let (early, others) = take(&mut copy.early).into_iter().partition(|early| early.seq == seq);
+            let early: SmallVec<[Early; 1]> = early;
+            copy.early = others;
             copy.request.as_mut().filter(|_| ours).map(|request| (request, early))
         });
         let Some((request, early)) = request else {
@@ -46,11 +50,10 @@ impl Core {
         request.tell_home = exclusive || source == Source::Make;
         request.acks_due = if ignored { NodeSet::EMPTY } else { acks };
         request.acks_due.remove(me);
-        if let Some(early) = early.filter(|early| early.seq == seq) {
-            for node in early.of.iter() {
-                request.acks_due.remove(node);
-            }
+        for node in early.iter().flat_map(|early| early.of.iter()) {
+            request.acks_due.remove(node);
         }
+        self.forget_early(key, cx);
         match source {
             Source::Speculated(location) => self.speculation_good(key, location, cx),
             source => {
@@ -205,16 +208,26 @@ impl Core {
                 return;
             }
             // It overtook its GRANT. Whether it is ours, the GRANT will tell.
-            match &mut copy.early {
-                Some(early) if early.seq == seq => {
+            match copy.early.iter_mut().find(|early| early.seq == seq) {
+                Some(early) => {
                     early.of.insert(of);
                     early.giver = early.giver.or(giver);
                 }
-                early => *early = Some(Early { seq, of: NodeSet::from_iter([of]), giver }),
+                None => copy.early.push(Early { seq, of: NodeSet::from_iter([of]), giver }),
             }
         } else if request.seq == seq {
             request.acks_due.remove(of);
             self.try_finish(key, cx);
+        }
+    }
+
+    /// ACKs whose GRANTs will not come, or are over: who keeps a slot for us need not wait.
+    fn forget_early<S>(&mut self, key: ObjectKey, cx: &mut Context<'_, S>) {
+        let early = self.copies.get_mut(&key).map(|copy| take(&mut copy.early));
+        for Early { seq, giver, .. } in early.into_iter().flatten() {
+            if let Some(giver) = giver {
+                self.send(giver, key, Body::Fetched { seq }, cx);
+            }
         }
     }
 
@@ -374,7 +387,7 @@ impl Core {
         self.drop_speculation(key, cx);
         let Some(copy) = self.copies.get_mut(&key) else { return };
         let Some(request) = copy.request.take() else { return };
-        copy.early = None;
+        copy.early.clear();
         copy.candidate = None;
         if let Some(parked) = &mut copy.parked {
             parked.wait = false;
@@ -411,8 +424,7 @@ impl Core {
         copy.turn = 0;
         copy.evicting = false;
         let flush = copy.flush.take();
-        let early = copy.early.take();
-        let mut fetched = early.and_then(|early| Some((early.giver?, early.seq)));
+        let mut fetched = None;
         match &copy.request {
             Some(Outstanding { data: Data::Making, .. }) => {
                 // The linker writes into the slot; when it is done, so is the copy.
@@ -433,7 +445,7 @@ impl Core {
                         }
                     }
                 } else {
-                    fetched = fetched.or(kept);
+                    fetched = kept;
                 }
                 copy.request = None;
                 copy.parked = Some(Parked { wait: false, order: Order::Forget { tell: None } });
@@ -446,6 +458,7 @@ impl Core {
         if let Some((giver, seq)) = fetched {
             self.send(giver, key, Body::Fetched { seq }, cx);
         }
+        self.forget_early(key, cx);
         for purpose in waiters {
             self.give_up(key, purpose, error, cx);
         }

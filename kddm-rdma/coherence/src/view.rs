@@ -333,7 +333,7 @@ impl Core {
         }
         let late = self.planted(Mutant::ReportAfterForgotten);
         let Some(copy) = self.copies.get_mut(&key) else { return };
-        copy.early = None;
+        copy.early.clear();
         if let Some(Parked { wait, order: Order::Forget { tell } }) = &mut copy.parked {
             *tell = None;
             if *wait || late {

@@ -484,6 +484,33 @@ fn a_hand_over_that_comes_too_late_takes_no_ack_away() {
     assert!(bench.is_quiet());
 }
 
+/// The same, and between the two comes an ACK that was meant for an earlier request, from somebody who keeps a slot for it.
+#[test]
+fn an_ack_that_comes_too_late_takes_no_ack_away() {
+    let (mut bench, key) = (Bench::new(3, 8, 0), object(false, 1));
+    for node in [2, 3] {
+        bench.begin(n(node), 1, key, hold(Hold::Shared));
+        bench.settle();
+        bench.put(n(node), 1, key, Hold::Shared);
+    }
+    bench.settle();
+    bench.begin(n(2), 2, key, hold(Hold::Exclusive));
+    bench.settle_but(Some((n(1), n(2))));
+    assert!(bench.ended.is_empty(), "the GRANT is on its way");
+    let seq = Seq(12_345);
+    let retained = Some(Location { node: n(3), slot: SlotId(0), generation: Generation(1) });
+    let body = Body::Ack { seq, of: n(3), retained, since: seq };
+    let message = Message { view: ViewId(1), incarnation: Incarnation(1), clock: 0, key, body };
+    bench.input(n(2), Input::Message(n(3), message));
+    bench.settle_but(Some((n(2), n(3))));
+    let said = bench.links[&(n(2), n(3))].iter().map(|message| message.body.clone());
+    assert!(said.into_iter().any(|body| body == Body::Fetched { seq }), "the slot may go");
+    bench.settle();
+    bench.put(n(2), 2, key, Hold::Exclusive);
+    bench.settle();
+    assert!(bench.is_quiet());
+}
+
 /// Node 3 hands over to node 2, which never hears of it, for the home ends and begins again. In its next life node 2 changes the object,
 /// and dies with it.
 #[test]
