@@ -6,7 +6,6 @@ use crate::mutant::Mutant;
 use crate::speculation::{Sample, Speculated};
 use crate::{Body, Effect, LinkerCall, LinkerReply, Nack, OpError, ReadToken, Source, Store};
 use kddm_object::{FirstTouch, Mode, NodeId, NodeSet, ObjectKey, Rid, Seq};
-use smallvec::SmallVec;
 use std::mem::take;
 
 impl Core {
@@ -31,9 +30,8 @@ impl Core {
                 request.rid == rid && request.data == Data::Awaited && request.given_up != Some(seq)
             });
             // What comes of a request that is over takes no ACK away that came for the present one.
-            let (early, others) = take(&mut copy.early).into_iter().partition(|early| early.seq == seq);
-            let early: SmallVec<[Early; 1]> = early;
-            copy.early = others;
+            let place = copy.early.iter().position(|early| early.seq == seq);
+            let early = place.map(|place| copy.early.swap_remove(place));
             copy.request.as_mut().filter(|_| ours).map(|request| (request, early))
         });
         let Some((request, early)) = request else {

@@ -459,10 +459,9 @@ fn who_begins_a_new_life_is_told_of_by_the_home_before_others_have_met_it() {
     assert!(bench.is_quiet());
 }
 
-/// Nodes 2 and 3 have copies, and node 2 grabs. The ACK of node 3 comes before the GRANT, and between them a hand-over that was meant for an
-/// earlier request of node 2, which its home had given up for lost.
-#[test]
-fn a_hand_over_that_comes_too_late_takes_no_ack_away() {
+/// Nodes 2 and 3 have copies, and node 2 grabs. The ACK of node 3 comes before the GRANT, and between them from node 3 what was meant for an
+/// earlier request of node 2, which was given up.
+fn late_news_before_a_grant(body: Body) -> (Bench, ObjectKey) {
     let (mut bench, key) = (Bench::new(3, 8, 0), object(false, 1));
     for node in [2, 3] {
         bench.begin(n(node), 1, key, hold(Hold::Shared));
@@ -473,38 +472,35 @@ fn a_hand_over_that_comes_too_late_takes_no_ack_away() {
     bench.begin(n(2), 2, key, hold(Hold::Exclusive));
     bench.settle_but(Some((n(1), n(2))));
     assert!(bench.ended.is_empty(), "the GRANT is on its way");
-    let location = Location { node: n(3), slot: SlotId(0), generation: Generation(1) };
-    let (rid, source) = (Rid(12_345), Source::Read(location));
-    let body = Body::Hand { seq: Seq(12_345), rid, source, exclusive: false };
     let message = Message { view: ViewId(1), incarnation: Incarnation(1), clock: 0, key, body };
     bench.input(n(2), Input::Message(n(3), message));
+    bench.settle_but(Some((n(2), n(3))));
+    (bench, key)
+}
+
+/// What node 3 keeps for that earlier request.
+fn late() -> (Seq, Location) {
+    (Seq(12_345), Location { node: n(3), slot: SlotId(0), generation: Generation(1) })
+}
+
+#[test]
+fn a_hand_over_that_comes_too_late_takes_no_ack_away() {
+    let (seq, location) = late();
+    let body = Body::Hand { seq, rid: Rid(12_345), source: Source::Read(location), exclusive: false };
+    let (mut bench, key) = late_news_before_a_grant(body);
     bench.settle();
     bench.put(n(2), 2, key, Hold::Exclusive);
     bench.settle();
     assert!(bench.is_quiet());
 }
 
-/// The same, and between the two comes an ACK that was meant for an earlier request, from somebody who keeps a slot for it.
 #[test]
 fn an_ack_that_comes_too_late_takes_no_ack_away() {
-    let (mut bench, key) = (Bench::new(3, 8, 0), object(false, 1));
-    for node in [2, 3] {
-        bench.begin(n(node), 1, key, hold(Hold::Shared));
-        bench.settle();
-        bench.put(n(node), 1, key, Hold::Shared);
-    }
-    bench.settle();
-    bench.begin(n(2), 2, key, hold(Hold::Exclusive));
-    bench.settle_but(Some((n(1), n(2))));
-    assert!(bench.ended.is_empty(), "the GRANT is on its way");
-    let seq = Seq(12_345);
-    let retained = Some(Location { node: n(3), slot: SlotId(0), generation: Generation(1) });
-    let body = Body::Ack { seq, of: n(3), retained, since: seq };
-    let message = Message { view: ViewId(1), incarnation: Incarnation(1), clock: 0, key, body };
-    bench.input(n(2), Input::Message(n(3), message));
-    bench.settle_but(Some((n(2), n(3))));
-    let said = bench.links[&(n(2), n(3))].iter().map(|message| message.body.clone());
-    assert!(said.into_iter().any(|body| body == Body::Fetched { seq }), "the slot may go");
+    let (seq, location) = late();
+    let body = Body::Ack { seq, of: n(3), retained: Some(location), since: seq };
+    let (mut bench, key) = late_news_before_a_grant(body);
+    let mut said = bench.links[&(n(2), n(3))].iter();
+    assert!(said.any(|message| message.body == Body::Fetched { seq }), "the slot may go");
     bench.settle();
     bench.put(n(2), 2, key, Hold::Exclusive);
     bench.settle();

@@ -238,7 +238,7 @@ fn many_long_writes_take_little_memory() {
 }
 
 #[test]
-fn what_is_appended_at_once_lies_together() {
+fn a_long_append_is_answered_with_what_lies_together() {
     let cluster = Cluster::up(1);
     let session = attach(&cluster, 1);
     drop(session.open("/log", OpenOptions::write().create(0o644)).unwrap());
