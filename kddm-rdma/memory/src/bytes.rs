@@ -141,7 +141,14 @@ impl Arena {
 }
 
 /// Copies the bytes of `words` from byte `skip` of the first on.
+#[inline]
 pub(crate) fn load(words: &[AtomicU64], mut skip: usize, into: &mut [u8]) {
+    if skip == 0 && into.len() == size_of_val(words) {
+        for (word, part) in words.iter().zip(into.as_chunks_mut().0) {
+            *part = word.load(Relaxed).to_ne_bytes();
+        }
+        return;
+    }
     let mut rest = into;
     for word in words {
         let (part, after) = rest.split_at_mut(rest.len().min(WORD - skip));
@@ -151,7 +158,14 @@ pub(crate) fn load(words: &[AtomicU64], mut skip: usize, into: &mut [u8]) {
 }
 
 /// Copies `from` into `words` from byte `skip` of the first on. Nobody else changes them meanwhile, or those at the ends are torn.
+#[inline]
 pub(crate) fn store(words: &[AtomicU64], mut skip: usize, from: &[u8]) {
+    if skip == 0 && from.len() == size_of_val(words) {
+        for (word, part) in words.iter().zip(from.as_chunks().0) {
+            word.store(u64::from_ne_bytes(*part), Relaxed);
+        }
+        return;
+    }
     let mut rest = from;
     for word in words {
         let (part, after) = rest.split_at(rest.len().min(WORD - skip));

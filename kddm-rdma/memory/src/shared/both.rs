@@ -51,10 +51,23 @@ impl SharedBytes {
         }
     }
 
+    /// The words of `length` bytes at `at`.
+    ///
+    /// # Panics
+    /// If there are not so many, or either is not a multiple of eight: a bug of the caller.
+    #[inline]
+    pub fn words(&self, at: usize, length: usize) -> &[AtomicU64] {
+        match self.0.words(at, length) {
+            Some(words) => words,
+            None => panic!("BUG: no words of {length} bytes at {at}"),
+        }
+    }
+
     /// Copies what is at `at`; it may be torn, if the other writes meanwhile.
     ///
     /// # Panics
     /// If there are not so many bytes: a bug of the caller.
+    #[inline]
     pub fn read(&self, at: usize, into: &mut [u8]) {
         load(self.around(at, into.len()), at % WORD, into);
     }
@@ -63,6 +76,7 @@ impl SharedBytes {
     ///
     /// # Panics
     /// As [`SharedBytes::read`].
+    #[inline]
     pub fn write(&self, at: usize, from: &[u8]) {
         store(self.around(at, from.len()), at % WORD, from);
     }
@@ -76,6 +90,7 @@ impl SharedBytes {
         inside.then(|| unsafe { self.0.start.cast::<u8>().byte_add(at) })
     }
 
+    #[inline]
     fn around(&self, at: usize, length: usize) -> &[AtomicU64] {
         let first = at - at % WORD;
         let words = self.0.words(first, (at + length).next_multiple_of(WORD) - first);
