@@ -18,7 +18,7 @@ pub struct Completion {
     number: u32,
 }
 
-impl crate::queue::Entry for Completion {}
+crate::queue::entry!(Completion);
 
 const _: () = assert!(size_of::<Completion>() == 32 && align_of::<Completion>() == 8);
 
@@ -33,15 +33,17 @@ pub struct Done {
 
 impl Completion {
     /// The end of the request `tag`.
-    pub fn new(tag: Tag, outcome: Result<Done, Refusal>) -> Completion {
+    #[inline]
+    pub fn new(tag: Tag, outcome: &Result<Done, Refusal>) -> Completion {
         let (done, (refusal, detail)) = match outcome {
-            Ok(done) => (done, (0, 0)),
+            Ok(done) => (*done, (0, 0)),
             Err(refusal) => (Done::default(), refusal.parts()),
         };
         Completion { tag, value: done.value, length: done.length, detail, refusal, zero: 0, number: 0 }
     }
 
     /// Which request.
+    #[inline]
     pub fn tag(&self) -> Tag {
         self.tag
     }
@@ -50,6 +52,7 @@ impl Completion {
     ///
     /// # Errors
     /// Why it was not done.
+    #[inline]
     pub fn outcome(&self) -> Result<Done, Refusal> {
         match self.refusal {
             0 => Ok(Done { value: self.value, length: self.length }),

@@ -66,18 +66,21 @@ impl ServerEnd {
 
 impl Submissions {
     /// The next submission, copied.
+    #[inline]
     pub fn take(&mut self) -> Option<Submission> {
         self.0.take()
     }
 
     /// Gives the places of what was taken back.
+    #[inline]
     pub fn release(&self) {
         self.0.release();
     }
 
-    /// Whether there is something to take.
-    pub fn is_waiting(&self) -> bool {
-        self.0.is_waiting()
+    /// Whether there is something to take: looks until there is, but at most so often.
+    #[inline]
+    pub fn look(&self, times: u32) -> bool {
+        self.0.look(times)
     }
 
     /// From now on the program rings. False, and it need not: something came before.
@@ -96,6 +99,7 @@ impl Completions {
     ///
     /// # Errors
     /// The program counts wrong, or leaves no room where the rules say that there is some: the attachment has to end.
+    #[inline]
     pub fn tell(&mut self, completion: &Completion) -> Result<bool, Corrupt> {
         if !self.0.write(completion)? {
             return Err(Corrupt::FULL);
@@ -107,6 +111,7 @@ impl Completions {
     ///
     /// # Errors
     /// The program counts wrong.
+    #[inline]
     pub fn room(&mut self, wanted: u64) -> Result<u64, Corrupt> {
         self.0.room(wanted)
     }
@@ -157,6 +162,7 @@ impl ProgramEnd {
     ///
     /// # Errors
     /// The server counts wrong.
+    #[inline]
     pub fn write(&mut self, submission: &Submission) -> Result<bool, Corrupt> {
         self.submissions.write(submission)
     }
@@ -165,6 +171,7 @@ impl ProgramEnd {
     ///
     /// # Errors
     /// The server counts wrong.
+    #[inline]
     pub fn room(&mut self, wanted: u64) -> Result<u64, Corrupt> {
         self.submissions.room(wanted)
     }
@@ -178,20 +185,23 @@ impl ProgramEnd {
     }
 
     /// Whether the server sleeps, and its bell must be rung for what was sent.
+    #[inline]
     pub fn publish(&mut self) -> bool {
         self.submissions.publish()
     }
 
     /// The next completion.
+    #[inline]
     pub fn take(&mut self) -> Option<Completion> {
         let taken = self.completions.take()?;
         self.completions.release();
         Some(taken)
     }
 
-    /// Whether a completion waits.
-    pub fn is_waiting(&self) -> bool {
-        self.completions.is_waiting()
+    /// Whether a completion waits: looks until one does, but at most so often.
+    #[inline]
+    pub fn look(&self, times: u32) -> bool {
+        self.completions.look(times)
     }
 
     /// From now on the server rings. False, and it need not: something came before.

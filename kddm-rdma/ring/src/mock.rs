@@ -76,7 +76,7 @@ impl MockServer {
             let outcome =
                 submission.request().map_err(|_| Refusal::Malformed).and_then(|request| self.answer(request));
             if !(submission.is_quiet() && outcome.is_ok()) {
-                self.complete(Completion::new(submission.tag(), outcome))?;
+                self.complete(Completion::new(submission.tag(), &outcome))?;
             }
         }
         self.end.submissions.release();

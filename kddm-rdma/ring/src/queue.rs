@@ -10,16 +10,17 @@
 use crate::layout::QueueWords;
 use kddm_memory::SharedBytes;
 use std::{
+    hint,
     marker::PhantomData,
     sync::{
         Arc,
         atomic::{
+            AtomicU64,
             Ordering::{Acquire, Relaxed, Release, SeqCst},
             fence,
         },
     },
 };
-use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// The other end counts what cannot be: nothing that it says can be believed any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +48,33 @@ impl Corrupt {
 }
 
 /// What is sent: whole words, the upper half of the last of which is the queue's.
-pub(crate) trait Entry: IntoBytes + FromBytes + Immutable {}
+pub(crate) trait Entry: Copy {
+    /// So many words.
+    type Words: Default + AsRef<[u64]> + AsMut<[u64]>;
+
+    fn to_words(self) -> Self::Words;
+
+    fn of_words(words: Self::Words) -> Self;
+}
+
+macro_rules! entry {
+    ($entry:ty) => {
+        impl crate::queue::Entry for $entry {
+            type Words = [u64; size_of::<$entry>() / size_of::<u64>()];
+
+            #[inline]
+            fn to_words(self) -> Self::Words {
+                zerocopy::transmute!(self)
+            }
+
+            #[inline]
+            fn of_words(words: Self::Words) -> Self {
+                zerocopy::transmute!(words)
+            }
+        }
+    };
+}
+pub(crate) use entry;
 
 /// A queue's place.
 #[derive(Clone, Debug)]
@@ -58,22 +85,28 @@ struct Place {
     entries: u64,
 }
 
-const WORD: usize = size_of::<u64>();
-
 impl Place {
-    fn at<E>(&self, number: u64) -> usize {
-        self.first + (number & (self.entries - 1)) as usize * size_of::<E>()
-    }
-
-    /// Where an entry's last word is.
-    fn last<E>(&self, number: u64) -> usize {
-        self.at::<E>(number) + size_of::<E>() - WORD
+    /// The words of an entry, apart from the last, and that.
+    #[inline]
+    fn words<E>(&self, number: u64) -> (&[AtomicU64], &AtomicU64) {
+        let at = self.first + (number & (self.entries - 1)) as usize * size_of::<E>();
+        match self.memory.words(at, size_of::<E>()) {
+            [before @ .., last] => (before, last),
+            [] => unreachable!("an entry has words"),
+        }
     }
 }
 
 /// What an entry carries: never what zeros, or the entry that was in its place before, carry.
+#[inline]
 fn mark(number: u64) -> u64 {
     (number + 1) << 32
+}
+
+/// What an entry's last word carries of its own, if it is of the entry with that number.
+#[inline]
+fn own(word: u64, number: u64) -> Option<u64> {
+    (word >> 32 == mark(number) >> 32).then_some(word & u64::from(u32::MAX))
 }
 
 /// The end that sends.
@@ -98,22 +131,24 @@ impl<E: Entry> Sender<E> {
     ///
     /// # Errors
     /// The receiver counts wrong.
+    #[inline]
     pub(crate) fn write(&mut self, entry: &E) -> Result<bool, Corrupt> {
         if self.room(1)? == 0 {
             return Ok(false);
         }
-        let (bytes, place) = (entry.as_bytes(), &self.place);
-        let (before, last) = bytes.split_at(bytes.len() - WORD);
-        place.memory.write(place.at::<E>(self.written), before);
-        let mut word = [0; WORD];
-        word.copy_from_slice(last);
-        let word = u64::from_ne_bytes(word) & u64::from(u32::MAX) | mark(self.written);
-        place.memory.word(place.last::<E>(self.written)).store(word, Release);
+        let words = entry.to_words();
+        let (before, last) = self.place.words::<E>(self.written);
+        for (place, word) in before.iter().zip(words.as_ref()) {
+            place.store(*word, Relaxed);
+        }
+        let own = words.as_ref().last().map_or(0, |word| word & u64::from(u32::MAX));
+        last.store(own | mark(self.written), Release);
         self.written += 1;
         Ok(true)
     }
 
     /// Whether the receiver sleeps and must be woken for what was written.
+    #[inline]
     pub(crate) fn publish(&mut self) -> bool {
         if self.published == self.written {
             return false;
@@ -129,6 +164,7 @@ impl<E: Entry> Sender<E> {
     ///
     /// # Errors
     /// The receiver counts wrong.
+    #[inline]
     pub(crate) fn room(&mut self, wanted: u64) -> Result<u64, Corrupt> {
         let room = self.place.entries - (self.written - self.taken);
         if room >= wanted {
@@ -176,29 +212,36 @@ impl<E: Entry> Receiver<E> {
     }
 
     /// The next entry, copied. Its place is the sender's again after [`Receiver::release`].
+    #[inline]
     pub(crate) fn take(&mut self) -> Option<E> {
-        let word = self.next()?;
-        let mut entry = E::new_zeroed();
-        let bytes = entry.as_mut_bytes();
-        let (before, last) = bytes.split_at_mut(size_of::<E>() - WORD);
-        self.place.memory.read(self.place.at::<E>(self.taken), before);
-        last.copy_from_slice(&(word & u64::from(u32::MAX)).to_ne_bytes());
+        let (before, last) = self.place.words::<E>(self.taken);
+        let last = own(last.load(Acquire), self.taken)?;
+        let mut words = E::Words::default();
+        if let [own @ .., own_last] = words.as_mut() {
+            for (own, place) in own.iter_mut().zip(before) {
+                *own = place.load(Relaxed);
+            }
+            *own_last = last;
+        }
         self.taken += 1;
-        Some(entry)
+        Some(E::of_words(words))
     }
 
-    /// Whether there is something to take.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.next().is_some()
-    }
-
-    /// The last word of the next entry, if that is there.
-    fn next(&self) -> Option<u64> {
-        let word = self.place.memory.word(self.place.last::<E>(self.taken)).load(Acquire);
-        (word >> 32 == mark(self.taken) >> 32).then_some(word)
+    /// Whether there is something to take: looks until there is, but at most so often.
+    #[inline]
+    pub(crate) fn look(&self, times: u32) -> bool {
+        let (_, last) = self.place.words::<E>(self.taken);
+        (0..times).any(|_| {
+            let there = own(last.load(Acquire), self.taken).is_some();
+            if !there {
+                hint::spin_loop();
+            }
+            there
+        })
     }
 
     /// Gives the places of what was taken back to the sender.
+    #[inline]
     pub(crate) fn release(&self) {
         self.place.memory.word(self.place.words.taken).store(self.taken, Release);
     }
@@ -213,7 +256,7 @@ impl<E: Entry> Receiver<E> {
         let asleep = self.place.memory.word(self.place.words.asleep);
         asleep.store(1, Relaxed);
         fence(SeqCst);
-        if self.is_waiting() {
+        if self.look(1) {
             asleep.store(0, Relaxed);
             return false;
         }

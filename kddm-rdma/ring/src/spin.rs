@@ -22,6 +22,7 @@ impl Spin {
     }
 
     /// How long to look this time.
+    #[inline]
     pub fn time(&self) -> Duration {
         self.now
     }

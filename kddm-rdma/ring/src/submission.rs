@@ -29,7 +29,7 @@ pub struct Submission {
     number: u32,
 }
 
-impl crate::queue::Entry for Submission {}
+crate::queue::entry!(Submission);
 
 const _: () = {
     assert!(size_of::<Submission>() == 64 && align_of::<Submission>() == 8);
@@ -83,7 +83,13 @@ const KNOWN_FLAGS: u8 = QUIET | TRY | TIMED | NO_FIRST_TOUCH;
 
 impl Submission {
     /// A request's form in memory. Quiet: it has no completion unless it fails.
+    #[inline]
     pub fn new(tag: Tag, request: Request, quiet: bool) -> Submission {
+        Submission::of(tag, &request, quiet)
+    }
+
+    #[inline]
+    fn of(tag: Tag, request: &Request, quiet: bool) -> Submission {
         let mut submission = Submission { tag, ..Submission::default() };
         submission.fill(request);
         submission.flags |= if quiet { QUIET } else { 0 };
@@ -96,11 +102,13 @@ impl Submission {
     }
 
     /// The program's name for it.
+    #[inline]
     pub fn tag(&self) -> Tag {
         self.tag
     }
 
     /// Whether its success is not told.
+    #[inline]
     pub fn is_quiet(&self) -> bool {
         self.flags & QUIET != 0
     }
@@ -109,15 +117,17 @@ impl Submission {
     ///
     /// # Errors
     /// It says nothing that this version knows.
+    #[inline]
     pub fn request(&self) -> Result<Request, Malformed> {
-        let request = self.parsed()?;
-        // One form of each: what a request does not use is 0, and a later version can give it a meaning.
-        match Submission::new(self.tag, request, self.is_quiet()) == *self {
-            true => Ok(request),
-            false => Err(Malformed::Unknown),
+        let request = self.parsed();
+        match &request {
+            // One form of each: what a request does not use is 0, and a later version can give it a meaning.
+            Ok(known) if Submission::of(self.tag, known, self.is_quiet()) != *self => Err(Malformed::Unknown),
+            _ => request,
         }
     }
 
+    #[inline]
     fn parsed(&self) -> Result<Request, Malformed> {
         if self.flags & !KNOWN_FLAGS != 0 {
             return Err(Malformed::Unknown);
@@ -181,9 +191,10 @@ impl Submission {
         Request::HoldRange { key, count: self.count, hold, into: self.region }
     }
 
-    fn fill(&mut self, request: Request) {
-        self.operation = number(&request);
-        match request {
+    #[inline]
+    fn fill(&mut self, request: &Request) {
+        self.operation = number(request);
+        match *request {
             Request::Nothing => {}
             Request::Hold { key, first_touch, wait, into, hold: _ } => {
                 self.key(key);

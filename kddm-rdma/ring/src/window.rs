@@ -101,6 +101,7 @@ impl Window {
     }
 
     /// Whether this process is a child of the one that attached.
+    #[inline]
     pub fn is_childs(&self) -> bool {
         self.0.here.is_childs()
     }

@@ -2,7 +2,7 @@
 
 use super::requests::Requests;
 use crate::{Error, error::Result};
-use kddm_ring::{Done, Piece, Refusal, Tag};
+use kddm_ring::{Completion, Done, Piece, Tag};
 use std::{
     future::Future,
     pin::Pin,
@@ -51,14 +51,14 @@ impl Call {
     /// Waits for its end; `None`: the time is over, and it goes on.
     pub(crate) fn wait_until(&mut self, deadline: Option<Instant>) -> Result<Option<Answer>> {
         let tag = self.tag.ok_or(FETCHED)?;
-        let outcome = self.requests.outcome(tag, deadline)?;
-        outcome.map(|outcome| self.ended(outcome)).transpose()
+        let completion = self.requests.completion(tag, deadline)?;
+        completion.map(|completion| self.ended(&completion)).transpose()
     }
 
-    fn ended(&mut self, outcome: std::result::Result<Done, Refusal>) -> Result<Answer> {
+    fn ended(&mut self, completion: &Completion) -> Result<Answer> {
         self.tag = None;
         let pieces = std::mem::take(&mut self.pieces);
-        Ok(Answer { done: outcome?, pieces })
+        Ok(Answer { done: completion.outcome()?, pieces })
     }
 }
 
@@ -75,7 +75,7 @@ impl Future for Call {
                 Poll::Ready(Err(error))
             }
             Ok(None) => Poll::Pending,
-            Ok(Some(outcome)) => Poll::Ready(self.ended(outcome)),
+            Ok(Some(completion)) => Poll::Ready(self.ended(&completion)),
         }
     }
 }

@@ -140,7 +140,7 @@ impl Session {
             flags: options.flags(),
             mode: options.mode.unwrap_or_default(),
         };
-        let answer = self.requests.call(request, [path])?.wait()?;
+        let answer = self.requests.ask(request, [path])?;
         let append = options.flags & libc::O_APPEND != 0;
         Ok(File { requests: self.requests.clone(), file: answer.done.value, place: 0, append })
     }
@@ -201,7 +201,7 @@ impl Session {
     pub fn rename(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
         let (from, to) = (self.path(from.as_ref())?, self.path(to.as_ref())?);
         let request = Request::Rename { from: from.region(), to: to.region() };
-        self.requests.call(request, [from, to])?.wait().map(|_| ())
+        self.requests.ask(request, [from, to]).map(|_| ())
     }
 
     /// Makes a symbolic link at `path`.
@@ -211,7 +211,7 @@ impl Session {
     pub fn symlink(&self, target: impl AsRef<Path>, path: impl AsRef<Path>) -> Result<()> {
         let (path, target) = (self.path(path.as_ref())?, self.path(target.as_ref())?);
         let request = Request::Symlink { path: path.region(), target: target.region() };
-        self.requests.call(request, [path, target])?.wait().map(|_| ())
+        self.requests.ask(request, [path, target]).map(|_| ())
     }
 
     /// Where a symbolic link leads.
@@ -221,14 +221,14 @@ impl Session {
     pub fn read_link(&self, path: impl AsRef<Path>) -> Result<PathBuf> {
         let (path, into) = (self.path(path.as_ref())?, self.requests.piece(LONGEST_PATH)?);
         let request = Request::ReadLink { path: path.region(), into: into.region() };
-        let mut answer = self.requests.call(request, [into, path])?.wait()?;
+        let mut answer = self.requests.ask(request, [into, path])?;
         Ok(std::ffi::OsString::from_vec(answer.piece(0)?.to_vec()).into())
     }
 
     fn stat(&self, path: &Path, follow: bool) -> Result<Metadata> {
         let (path, into) = (self.path(path)?, self.requests.piece(size_of::<FileFacts>() as u32)?);
         let request = Request::Stat { path: path.region(), follow, into: into.region() };
-        let mut answer = self.requests.call(request, [into, path])?.wait()?;
+        let mut answer = self.requests.ask(request, [into, path])?;
         let bytes = answer.piece(0)?;
         FileFacts::read_from_bytes(&bytes).map(Metadata).map_err(|_| Error::Answer("a file's facts"))
     }
@@ -259,7 +259,7 @@ impl File {
             let wanted = piece.region().length as usize;
             let request =
                 Request::Read { file: self.file, offset: offset + read as u64, into: piece.region() };
-            let mut answer = self.requests.call(request, [piece])?.wait()?;
+            let mut answer = self.requests.ask(request, [piece])?;
             let bytes = answer.piece(0)?;
             into[read..read + bytes.len()].copy_from_slice(&bytes);
             read += bytes.len();
@@ -285,7 +285,7 @@ impl File {
             piece.copy_from_slice(&rest[..length]);
             let offset = offset + written as u64;
             let request = Request::Write { file: self.file, offset, from: piece.region() };
-            match self.requests.call(request, [piece])?.wait()?.done.value as usize {
+            match self.requests.ask(request, [piece])?.done.value as usize {
                 0 => return Err(Refusal::File(libc::EIO).into()),
                 some => written += some,
             }
@@ -304,7 +304,7 @@ impl File {
     /// # Errors
     /// As fsync(2).
     pub fn sync(&self) -> Result<()> {
-        self.requests.call(Request::Fsync { file: self.file }, [])?.wait().map(|_| ())
+        self.requests.ask(Request::Fsync { file: self.file }, []).map(|_| ())
     }
 
     /// Cuts it off, or fills it up with zeros.
@@ -312,14 +312,14 @@ impl File {
     /// # Errors
     /// As ftruncate(2).
     pub fn set_len(&self, length: u64) -> Result<()> {
-        self.requests.call(Request::Truncate { file: self.file, length }, [])?.wait().map(|_| ())
+        self.requests.ask(Request::Truncate { file: self.file, length }, []).map(|_| ())
     }
 }
 
 impl Drop for File {
     fn drop(&mut self) {
         // Refused only if the attachment has ended, and with it the file.
-        let _ = self.requests.call(Request::Close { file: self.file }, []).and_then(super::call::Call::wait);
+        let _ = self.requests.ask(Request::Close { file: self.file }, []);
     }
 }
 
@@ -363,7 +363,7 @@ impl Directory {
         let requests = &self.file.requests;
         let into = requests.piece(LISTING)?;
         let request = Request::ReadDirectory { file: self.file.file, after: self.after, into: into.region() };
-        let mut answer = requests.call(request, [into])?.wait()?;
+        let mut answer = requests.ask(request, [into])?;
         let bytes = answer.piece(0)?;
         let (mut entries, mut rest) = (Vec::new(), &bytes[..]);
         while let Some((facts, name, after)) = split_named(rest, |facts: &EntryFacts| facts.name as usize) {

@@ -59,7 +59,7 @@ impl Held {
     fn put_and_wait(&mut self, changed: bool) -> Result<()> {
         let Some(piece) = self.piece.take() else { return Ok(()) };
         let request = Request::Put { hold: self.hold, changed: changed.then(|| piece.region()) };
-        self.requests.call(request, [piece])?.wait().map(|_| ())
+        self.requests.ask(request, [piece]).map(|_| ())
     }
 }
 

@@ -5,12 +5,12 @@
 //! the library leads, which is started with the first of them.
 
 use super::{
-    call::Call,
+    call::{Answer, Call},
     state::{QUIET, State},
 };
 use crate::{Error, error::Result};
 use kddm_ring::{
-    Bell, Done, HoldId, Piece, Refusal, Request, Spin, Submission, Tag, Window, WindowFull,
+    Bell, Completion, HoldId, Piece, Request, Spin, Submission, Tag, Window, WindowFull,
     meeting::{self, Met, Sleeper},
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -28,7 +28,7 @@ const MOST_SPIN: Duration = Duration::from_micros(20);
 /// Places that are left for puts, and for the question that makes room.
 const SPARE: u32 = 8;
 /// So many looks at the ring for one at the clock.
-const LOOKS: u32 = 32;
+const LOOKS: u32 = 64;
 
 /// All requests of an attachment.
 pub(crate) struct Requests {
@@ -130,7 +130,7 @@ impl Requests {
         }
         if !self.state.lock().lent.is_empty() {
             // When it is answered, all before it has been taken.
-            self.call(Request::Nothing, [])?.wait()?;
+            self.ask(Request::Nothing, [])?;
             self.state.lock().take_back()?;
         }
         Ok(make(&self.window)?)
@@ -142,6 +142,36 @@ impl Requests {
         request: Request,
         pieces: [Piece; N],
     ) -> Result<Call> {
+        let (state, tag) = self.begin(request)?;
+        self.publish(state);
+        Ok(Call::new(self.clone(), tag, places(pieces)))
+    }
+
+    /// As [`Requests::call`], and waits for its end.
+    pub(crate) fn ask<const N: usize>(
+        self: &Arc<Self>,
+        request: Request,
+        pieces: [Piece; N],
+    ) -> Result<Answer> {
+        let (mut state, tag) = self.begin(request)?;
+        if state.end.publish() {
+            MutexGuard::unlocked(&mut state, || self.server.ring());
+        }
+        match self.until(state, None, |state| state.fetch(tag)) {
+            Ok(completion) => {
+                let done = completion.ok_or(Error::Answer("no end"))?.outcome()?;
+                Ok(Answer { done, pieces: places(pieces) })
+            }
+            Err(error) => {
+                self.abandon(tag, places(pieces));
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes a submission, which has yet to be published.
+    #[inline]
+    fn begin(&self, request: Request) -> Result<(MutexGuard<'_, State>, Tag)> {
         if self.window.is_childs() {
             return Err(Error::Child);
         }
@@ -155,9 +185,7 @@ impl Requests {
         }
         let tag = state.begin();
         state.write(&Submission::new(tag, request, false))?;
-        self.publish(state);
-        let mut pieces = pieces.into_iter();
-        Ok(Call::new(self.clone(), tag, [pieces.next(), pieces.next()]))
+        Ok((state, tag))
     }
 
     /// Ends a hold; nobody waits for it. The piece is lent until the server has taken it.
@@ -177,6 +205,7 @@ impl Requests {
     }
 
     /// The state, when so many submissions have room.
+    #[inline]
     fn room(&self, wanted: u64) -> Result<MutexGuard<'_, State>> {
         loop {
             let mut state = self.state.lock();
@@ -188,14 +217,14 @@ impl Requests {
             if room == 0 {
                 // Somebody else has asked.
                 drop(state);
-                self.until(None, |state| state.has_room(self.entries).then_some(()))?;
+                self.until(self.state.lock(), None, |state| state.has_room(self.entries).then_some(()))?;
                 continue;
             }
             // The server takes what is there before it answers this; its place was kept for it.
             let fence = state.begin();
             state.write(&Submission::new(fence, Request::Nothing, false))?;
             self.publish(state);
-            self.outcome(fence, None)?;
+            self.completion(fence, None)?;
         }
     }
 
@@ -208,28 +237,33 @@ impl Requests {
     }
 
     /// Waits for the end of a request. `None`: the time is over, and it goes on.
-    pub(crate) fn outcome(
-        &self,
-        tag: Tag,
-        deadline: Option<Instant>,
-    ) -> Result<Option<std::result::Result<Done, Refusal>>> {
-        let ended = self.until(deadline, |state| state.has_ended(tag).then_some(()))?;
-        Ok(ended.and_then(|()| self.state.lock().fetch(tag)))
+    pub(crate) fn completion(&self, tag: Tag, deadline: Option<Instant>) -> Result<Option<Completion>> {
+        self.until(self.state()?, deadline, |state| state.fetch(tag))
     }
 
-    /// Waits until `is` gives something, which it is asked for whenever something came.
+    /// Waits for the end of one of these requests; which. `None`: the time is over.
     pub(crate) fn first_ended(&self, tags: &[Tag], deadline: Option<Instant>) -> Result<Option<usize>> {
-        self.until(deadline, |state| tags.iter().position(|&tag| state.has_ended(tag)))
+        self.until(self.state()?, deadline, |state| tags.iter().position(|&tag| state.has_ended(tag)))
     }
 
-    fn until<T>(&self, deadline: Option<Instant>, is: impl Fn(&State) -> Option<T>) -> Result<Option<T>> {
+    fn state(&self) -> Result<MutexGuard<'_, State>> {
         if self.window.is_childs() {
             return Err(Error::Child);
         }
-        let mut state = self.state.lock();
+        Ok(self.state.lock())
+    }
+
+    /// Waits until `is` gives something, which it is asked for whenever something came.
+    #[inline]
+    fn until<'a, T>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        deadline: Option<Instant>,
+        is: impl Fn(&mut State) -> Option<T>,
+    ) -> Result<Option<T>> {
         loop {
             self.reap(&mut state)?;
-            if let Some(found) = is(&state) {
+            if let Some(found) = is(&mut state) {
                 return Ok(Some(found));
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -247,6 +281,7 @@ impl Requests {
     }
 
     /// Looks, and sleeps, until something comes.
+    #[inline]
     fn lead<'a>(&'a self, mut state: MutexGuard<'a, State>, most: Option<Duration>) -> MutexGuard<'a, State> {
         state.leads = true;
         let before = state.taken;
@@ -275,6 +310,7 @@ impl Requests {
         }
     }
 
+    #[inline]
     fn reap(&self, state: &mut State) -> Result<()> {
         if state.reap()? {
             self.changed.notify_all();
@@ -287,18 +323,14 @@ impl Requests {
     }
 
     /// The end of a request, or `waker` is woken when it has ended.
-    pub(crate) fn poll(
-        self: &Arc<Self>,
-        tag: Tag,
-        waker: &Waker,
-    ) -> Result<Option<std::result::Result<Done, Refusal>>> {
+    pub(crate) fn poll(self: &Arc<Self>, tag: Tag, waker: &Waker) -> Result<Option<Completion>> {
         if self.window.is_childs() {
             return Err(Error::Child);
         }
         let mut state = self.state.lock();
         self.reap(&mut state)?;
-        if let Some(outcome) = state.fetch(tag) {
-            return Ok(Some(outcome));
+        if let Some(completion) = state.fetch(tag) {
+            return Ok(Some(completion));
         }
         state.register(tag, waker);
         if !state.driven {
@@ -350,19 +382,21 @@ impl Drop for Requests {
     }
 }
 
+fn places<const N: usize>(pieces: [Piece; N]) -> [Option<Piece>; 2] {
+    let mut pieces = pieces.into_iter();
+    [pieces.next(), pieces.next()]
+}
+
 /// Looks for as long as that pays; whether something came.
 fn look(state: &mut MutexGuard<'_, State>) -> bool {
     let (time, before) = (state.spin.time(), state.taken);
     if time.is_zero() {
-        return state.end.is_waiting();
+        return state.end.look(1);
     }
     let mut since = None;
     while state.taken == before {
-        for _ in 0..LOOKS {
-            if state.end.is_waiting() {
-                return true;
-            }
-            std::hint::spin_loop();
+        if state.end.look(LOOKS) {
+            return true;
         }
         // The clock costs more than a quick answer takes.
         if since.get_or_insert_with(Instant::now).elapsed() >= time {

@@ -2,13 +2,13 @@
 
 use super::{
     Session,
-    guard::{Exclusive, Guard, Shared},
+    guard::{Exclusive, Guard, Made, Shared},
     pending::Pending,
     requests::Requests,
 };
 use crate::{Error, error::Result};
 use kddm_object::{FirstTouch, Hold, Home, ObjectKey, SetId};
-use kddm_ring::{HoldId, Request, SetDetails, SetFacts, Wait, split_named};
+use kddm_ring::{HoldId, Piece, Request, SetDetails, SetFacts, Wait, split_named};
 use std::{ops::Range, sync::Arc, time::Duration};
 use zerocopy::FromBytes;
 
@@ -77,7 +77,7 @@ impl Session {
         let details = SetDetails { object_size: options.object_size, home: options.home };
         let piece = self.requests.piece_of(name.as_bytes())?;
         let request = Request::CreateSet { name: piece.region(), details, mode: options.mode };
-        let answer = self.requests.call(request, [piece])?.wait()?;
+        let answer = self.requests.ask(request, [piece])?;
         let facts = SetFacts {
             set: answer.done.value,
             object_size: options.object_size,
@@ -95,7 +95,7 @@ impl Session {
         let name = self.requests.piece_of(name.as_bytes())?;
         let into = self.requests.piece(size_of::<SetFacts>() as u32)?;
         let request = Request::OpenSet { name: name.region(), into: into.region() };
-        let mut answer = self.requests.call(request, [into, name])?.wait()?;
+        let mut answer = self.requests.ask(request, [into, name])?;
         let bytes = answer.piece(0)?;
         let facts = SetFacts::read_from_bytes(&bytes).map_err(|_| Error::Answer("a set's facts"))?;
         Ok(Set { requests: self.requests.clone(), facts })
@@ -108,7 +108,7 @@ impl Session {
     pub fn destroy_set(&self, name: &str) -> Result<()> {
         let name = self.requests.piece_of(name.as_bytes())?;
         let request = Request::DestroySet { name: name.region() };
-        self.requests.call(request, [name])?.wait().map(|_| ())
+        self.requests.ask(request, [name]).map(|_| ())
     }
 
     /// All sets of the cluster, by name.
@@ -120,7 +120,7 @@ impl Session {
         loop {
             let into = self.requests.piece(LIST_BYTES)?;
             let request = Request::ListSets { from, into: into.region() };
-            let mut answer = self.requests.call(request, [into])?.wait()?;
+            let mut answer = self.requests.ask(request, [into])?;
             let bytes = answer.piece(0)?;
             let mut rest = &bytes[..];
             while let Some((facts, name, after)) = split_named(rest, |facts: &SetFacts| facts.name.into()) {
@@ -174,7 +174,8 @@ macro_rules! holds {
         /// # Errors
         /// See [`Error`].
         pub fn $with(&self, object: u32, options: HoldOptions) -> Result<$guard> {
-            self.$begin(object, options)?.wait()
+            let (request, into) = self.hold(object, $hold, options)?;
+            $guard::of(self.requests.clone(), object, self.requests.ask(request, [into])?)
         }
 
         #[doc = concat!("Begins to take ", $what, " hold. Several may be under way, and come in any order.")]
@@ -182,11 +183,7 @@ macro_rules! holds {
         /// # Errors
         /// Too much is under way or held.
         pub fn $begin(&self, object: u32, options: HoldOptions) -> Result<Pending<$guard>> {
-            let into = self.requests.piece(self.facts.object_size)?;
-            let HoldOptions { wait, only_existing } = options;
-            let first_touch = if only_existing { FirstTouch::Refuse } else { FirstTouch::Make };
-            let key = self.key(object);
-            let request = Request::Hold { key, hold: $hold, first_touch, wait, into: into.region() };
+            let (request, into) = self.hold(object, $hold, options)?;
             Ok(Pending::new(self.requests.call(request, [into])?, object))
         }
 
@@ -262,6 +259,15 @@ impl Set {
         Local { set: self, after: None, found: Vec::new().into_iter(), ended: false }
     }
 
+    /// The request for a hold, and where the bytes will be.
+    fn hold(&self, object: u32, hold: Hold, options: HoldOptions) -> Result<(Request, Piece)> {
+        let into = self.requests.piece(self.facts.object_size)?;
+        let HoldOptions { wait, only_existing } = options;
+        let first_touch = if only_existing { FirstTouch::Refuse } else { FirstTouch::Make };
+        let key = self.key(object);
+        Ok((Request::Hold { key, hold, first_touch, wait, into: into.region() }, into))
+    }
+
     fn range<G: Guard>(&self, objects: Range<u32>, hold: Hold) -> Result<Vec<G>> {
         let Some(count) = objects.end.checked_sub(objects.start).filter(|&count| count > 0) else {
             return Ok(Vec::new());
@@ -270,7 +276,7 @@ impl Set {
         let into = self.requests.piece(count.saturating_mul(size))?;
         let key = self.key(objects.start);
         let request = Request::HoldRange { key, count, hold, into: into.region() };
-        let mut answer = self.requests.call(request, [into])?.wait()?;
+        let mut answer = self.requests.ask(request, [into])?;
         let pieces = match size {
             // Locks have no bytes to cut.
             0 => objects.clone().map(|_| self.requests.piece(0)).collect::<Result<Vec<_>>>()?,
@@ -282,7 +288,7 @@ impl Set {
     }
 
     fn do_it(&self, request: Request) -> Result<()> {
-        self.requests.call(request, [])?.wait().map(|_| ())
+        self.requests.ask(request, []).map(|_| ())
     }
 
     fn key(&self, object: u32) -> ObjectKey {
@@ -307,7 +313,7 @@ impl Local<'_> {
         let into = self.set.requests.piece(LOCAL_BYTES)?;
         let after = self.set.key(self.after.unwrap_or_default());
         let request = Request::Local { after, any: self.after.is_none(), into: into.region() };
-        let mut answer = self.set.requests.call(request, [into])?.wait()?;
+        let mut answer = self.set.requests.ask(request, [into])?;
         let bytes = answer.piece(0)?;
         let numbers = bytes.as_chunks::<4>().0.iter().map(|bytes| u32::from_ne_bytes(*bytes));
         let found: Vec<u32> = numbers.collect();

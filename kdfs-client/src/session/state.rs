@@ -1,7 +1,7 @@
 //! The requests that are under way: their places, their pieces of the window, and how they ended.
 
 use crate::{Error, error::Result};
-use kddm_ring::{Completion, Done, Piece, ProgramEnd, Refusal, Spin, Submission, Tag};
+use kddm_ring::{Completion, Piece, ProgramEnd, Spin, Submission, Tag};
 use std::{collections::VecDeque, sync::Arc, task::Waker, time::Duration};
 
 /// The tag of submissions whose success is not told, and whose failure means that the hold was gone.
@@ -34,7 +34,7 @@ struct Slot {
 enum SlotState {
     Free,
     Waiting(Option<Waker>),
-    Ended(std::result::Result<Done, Refusal>),
+    Ended(Completion),
     /// Nobody waits any more. What it needs of the window is kept until it ends.
     Abandoned {
         _pieces: [Option<Piece>; 2],
@@ -60,6 +60,7 @@ impl State {
         }
     }
 
+    #[inline]
     pub(super) fn usable(&self) -> Result<()> {
         match &self.over {
             Some(reason) => Err(Error::Over(reason.clone())),
@@ -67,14 +68,17 @@ impl State {
         }
     }
 
+    #[inline]
     pub(super) fn room(&mut self, wanted: u64) -> Result<u64> {
         self.end.room(wanted).map_err(|_| Error::Answer("its counts"))
     }
 
+    #[inline]
     pub(super) fn has_room(&self, entries: u32) -> bool {
         self.end.untaken().is_ok_and(|untaken| untaken < entries.into())
     }
 
+    #[inline]
     pub(super) fn write(&mut self, submission: &Submission) -> Result<()> {
         match self.end.write(submission) {
             Ok(true) => {
@@ -86,6 +90,7 @@ impl State {
     }
 
     /// Pieces whose submissions have been taken are free.
+    #[inline]
     pub(super) fn take_back(&mut self) -> Result<()> {
         let untaken = self.end.untaken().map_err(|_| Error::Answer("its counts"))?;
         let taken = self.written - untaken;
@@ -95,6 +100,7 @@ impl State {
         Ok(())
     }
 
+    #[inline]
     pub(super) fn begin(&mut self) -> Tag {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { uses: 0, state: SlotState::Free });
@@ -108,11 +114,13 @@ impl State {
         u64::from(slot.uses) << 32 | u64::from(index)
     }
 
+    #[inline]
     fn slot(&mut self, tag: Tag) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(tag as u32 as usize)?;
         (u64::from(slot.uses) == tag >> 32).then_some(slot)
     }
 
+    #[inline]
     pub(super) fn has_ended(&self, tag: Tag) -> bool {
         let slot = self.slots.get(tag as u32 as usize);
         slot.is_some_and(|slot| {
@@ -121,12 +129,13 @@ impl State {
     }
 
     /// The end of a request, which is forgotten then.
-    pub(super) fn fetch(&mut self, tag: Tag) -> Option<std::result::Result<Done, Refusal>> {
+    #[inline]
+    pub(super) fn fetch(&mut self, tag: Tag) -> Option<Completion> {
         let slot = self.slot(tag)?;
-        let SlotState::Ended(outcome) = slot.state else { return None };
+        let SlotState::Ended(completion) = slot.state else { return None };
         slot.state = SlotState::Free;
         self.free.push(tag as u32);
-        Some(outcome)
+        Some(completion)
     }
 
     pub(super) fn register(&mut self, tag: Tag, waker: &Waker) {
@@ -149,6 +158,7 @@ impl State {
     }
 
     /// Takes note of what has ended. Whether something has.
+    #[inline]
     pub(super) fn reap(&mut self) -> Result<bool> {
         let mut some = false;
         while let Some(completion) = self.end.take() {
@@ -162,12 +172,14 @@ impl State {
         Ok(some)
     }
 
+    #[inline]
     fn ended(&mut self, completion: &Completion) {
         let tag = completion.tag();
         let Some(slot) = self.slot(tag) else { return };
-        let ended = SlotState::Ended(completion.outcome());
-        match std::mem::replace(&mut slot.state, ended) {
+        match &mut slot.state {
             SlotState::Waiting(waker) => {
+                let waker = waker.take();
+                slot.state = SlotState::Ended(*completion);
                 self.under_way -= 1;
                 if let Some(waker) = waker {
                     self.futures -= 1;
@@ -175,6 +187,7 @@ impl State {
                 }
             }
             SlotState::Abandoned { .. } => {
+                slot.state = SlotState::Ended(*completion);
                 self.under_way -= 1;
                 self.fetch(tag);
             }

@@ -23,4 +23,4 @@ pub const MAX_PROGRAMS: usize = 4096;
 /// Connections that have not said hello yet. When there are more, the oldest is closed.
 pub const MAX_STRANGERS: usize = 64;
 /// Submissions of one program that are taken before others get their turn.
-pub const TURN: usize = 64;
+pub const TURN: u32 = 64;

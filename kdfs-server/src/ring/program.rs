@@ -3,7 +3,7 @@
 use super::{
     door::Credentials,
     figures::{self, RingFigures},
-    limits::{MAX_FILES, MAX_HOLDS, PINNED_PART, TRANSFERS, TURN},
+    limits::{MAX_FILES, MAX_HOLDS, PINNED_PART, TRANSFERS},
     work::{Outcome, Work},
 };
 use async_lock::{Semaphore, SemaphoreGuard};
@@ -38,7 +38,6 @@ pub struct Program {
     pub window: ServerWindow,
     pub fs: FileSystem,
     host: Arc<dyn Host>,
-    submissions: Mutex<Submissions>,
     told: Mutex<Told>,
     bell: Bell,
     stream: UnixStream,
@@ -138,17 +137,17 @@ pub struct Parts {
 }
 
 impl Program {
-    pub fn new(parts: Parts) -> Arc<Program> {
+    /// A program, and what it submits.
+    pub fn new(parts: Parts) -> (Arc<Program>, Submissions) {
         let Parts { name, who, stream, end, bells, fs, host, node, figures } = parts;
         let ServerEnd { submissions, completions, window } = end;
-        Arc::new(Program {
+        let program = Program {
             name,
             caller: who.caller,
             pid: who.pid,
             window,
             fs,
             host,
-            submissions: Mutex::new(submissions),
             told: Mutex::new(Told { completions, under_way: 0 }),
             bell: bells.1,
             stream,
@@ -158,68 +157,50 @@ impl Program {
             node,
             figures,
             _watched: (who.process, bells.0),
-        })
+        };
+        (Arc::new(program), submissions)
     }
 
-    /// Begins what was submitted. Whether something was.
+    /// Begins what was submitted.
     ///
     /// # Errors
     /// Its ring cannot be.
-    pub fn turn(self: &Arc<Self>) -> Result<bool, Corrupt> {
-        if self.has_ended() {
-            return Ok(false);
-        }
-        let mut submissions = self.submissions.lock();
-        let mut taken = 0;
-        while taken < TURN
-            && let Some(submission) = submissions.take()
-        {
-            // At once: who has an answer finds room for the next question.
-            submissions.release();
-            taken += 1;
-            self.begin(submission)?;
-        }
-        Ok(taken > 0)
-    }
-
-    /// From now on the program rings. False, and it need not: it has submitted something.
-    pub fn sleep(&self) -> bool {
-        self.submissions.lock().sleep()
-    }
-
-    /// The program need not ring.
-    pub fn wake(&self) {
-        self.submissions.lock().wake();
-    }
-
-    fn begin(self: &Arc<Self>, submission: Submission) -> Result<(), Corrupt> {
+    pub fn begin(self: &Arc<Self>, submission: &Submission) -> Result<(), Corrupt> {
         let tag = submission.tag();
         let request = submission.request();
         let number = figures::number(request.as_ref().ok());
-        let work = match request {
+        let work = match &request {
             Err(_) => Work::Done(Err(Refusal::Malformed)),
             Ok(Request::Cancel { tag: other }) => {
-                self.cancel(other);
+                self.cancel(*other);
                 Work::Done(Ok(Done::default()))
             }
             Ok(request) => Work::of(self, tag, request),
         };
-        let outcome = match work {
-            Work::Done(outcome) => outcome,
+        match work {
+            Work::Done(outcome) => self.ended_at_once(submission, number, &outcome),
             // What can be had at once needs no task.
             Work::Waits(mut future) => match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(outcome) => outcome,
-                Poll::Pending => return self.go_on(submission, number, future),
+                Poll::Ready(outcome) => self.ended_at_once(submission, number, &outcome),
+                Poll::Pending => self.go_on(submission, number, future),
             },
-        };
-        self.figures.at_once(number, &outcome);
-        self.complete(tag, outcome, submission.is_quiet(), 0)
+        }
+    }
+
+    fn ended_at_once(
+        &self,
+        submission: &Submission,
+        number: usize,
+        outcome: &Outcome,
+    ) -> Result<(), Corrupt> {
+        self.figures.at_once(number, outcome);
+        self.complete(submission.tag(), outcome, submission.is_quiet(), 0)
     }
 
     /// Leaves what has to wait to a task.
     fn go_on(
         self: &Arc<Self>,
-        submission: Submission,
+        submission: &Submission,
         number: usize,
         future: BoxFuture<'static, Outcome>,
     ) -> Result<(), Corrupt> {
@@ -236,9 +217,7 @@ impl Program {
                 Entry::Occupied(_) => {
                     drop(state);
                     drop(future);
-                    let outcome = Err(Refusal::TagUnderWay);
-                    self.figures.at_once(number, &outcome);
-                    return self.complete(tag, outcome, quiet, 0);
+                    return self.ended_at_once(submission, number, &Err(Refusal::TagUnderWay));
                 }
             }
         }
@@ -248,7 +227,7 @@ impl Program {
             let outcome = Abortable::new(future, registration).await.unwrap_or(Err(Refusal::Cancelled));
             program.state.lock().waiting.remove(&tag);
             program.figures.waited(number, &outcome, program.host.now().saturating_sub(begun));
-            if let Err(corrupt) = program.complete(tag, outcome, quiet, 1) {
+            if let Err(corrupt) = program.complete(tag, &outcome, quiet, 1) {
                 program.expel(&corrupt);
             }
         }));
@@ -268,7 +247,7 @@ impl Program {
     }
 
     /// Tells of an end, of a request that was admitted (1) or that ended as it was taken (0).
-    fn complete(&self, tag: Tag, outcome: Outcome, quiet: bool, admitted: u64) -> Result<(), Corrupt> {
+    fn complete(&self, tag: Tag, outcome: &Outcome, quiet: bool, admitted: u64) -> Result<(), Corrupt> {
         if quiet && outcome.is_ok() && admitted == 0 {
             return Ok(());
         }

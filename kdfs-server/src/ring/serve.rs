@@ -3,13 +3,13 @@
 use super::{
     door::{Credentials, Door, Strangers},
     figures::{RingFigures, RingTold},
-    limits::MAX_PROGRAMS,
+    limits::{MAX_PROGRAMS, TURN},
     program::{Parts, Program},
 };
 use crate::admin::AdminError;
 use kddm_cluster::admin;
 use kddm_rdma::{Host, NodeId};
-use kddm_ring::{Hello, Spin, meeting};
+use kddm_ring::{Corrupt, Hello, Spin, Submissions, meeting};
 use kdfs_fs::FileSystem;
 use mio::{Events, Interest, Poll, Registry, Token, unix::SourceFd};
 use parking_lot::Mutex;
@@ -30,8 +30,10 @@ use std::{
 
 /// How long the thread looks for more before it sleeps, at most.
 const MOST_SPIN: Duration = Duration::from_micros(50);
-/// So many looks at rings for one at clock and descriptors.
-const LOOKS: u32 = 64;
+/// So many looks at a ring for one at clock and descriptors.
+const LOOKS: u32 = 256;
+/// A request that is served counts as so many looks.
+const SERVED: u32 = 4;
 
 const DOOR: Token = Token(0);
 const STOP: Token = Token(1);
@@ -72,7 +74,8 @@ impl Rings {
         let waker = mio::Waker::new(poll.registry(), STOP).map_err(system)?;
         watch(poll.registry(), &door.listener, DOOR).map_err(system)?;
         let shared = Arc::new(Shared::default());
-        let (strangers, next, hot) = (Strangers::default(), FIRST, Vec::new());
+        let (strangers, next) = (Strangers::default(), FIRST);
+        let (hot, asleep) = (Vec::new(), HashMap::new());
         let spin = Spin::up_to(MOST_SPIN);
         let thread = Thread {
             shared: shared.clone(),
@@ -81,6 +84,7 @@ impl Rings {
             strangers,
             next,
             hot,
+            asleep,
             spin,
             node,
             fs,
@@ -130,11 +134,40 @@ struct Thread {
     strangers: Strangers,
     next: usize,
     /// Programs that need not ring now: those that have submitted something since the thread slept.
-    hot: Vec<Arc<Program>>,
+    hot: Vec<Served>,
+    /// The others, by their numbers.
+    asleep: HashMap<usize, Served>,
     spin: Spin,
     node: NodeId,
     fs: FileSystem,
     host: Arc<dyn Host>,
+}
+
+/// A program and its ring, which only the thread looks at.
+struct Served {
+    token: usize,
+    program: Arc<Program>,
+    submissions: Submissions,
+}
+
+impl Served {
+    /// Begins what was submitted; how much that was.
+    ///
+    /// # Errors
+    /// Its ring cannot be.
+    fn turn(&mut self) -> Result<u32, Corrupt> {
+        let mut taken = 0;
+        while taken < TURN
+            && let Some(submission) = self.submissions.take()
+            && !self.program.has_ended()
+        {
+            // At once: who has an answer finds room for the next question.
+            self.submissions.release();
+            taken += 1;
+            self.program.begin(&submission)?;
+        }
+        Ok(taken)
+    }
 }
 
 impl Thread {
@@ -164,24 +197,35 @@ impl Thread {
         while !self.hot.is_empty() && !self.shared.stop.load(Relaxed) {
             self.serve_until_quiet(events)?;
             // Who submits something just now stays.
-            self.hot.retain(|program| !program.has_ended() && !program.sleep());
+            let quiet = |served: &mut Served| served.program.has_ended() || served.submissions.sleep();
+            let quiet = self.hot.extract_if(.., quiet);
+            self.asleep.extend(quiet.map(|served| (served.token, served)));
         }
         Ok(())
     }
 
     fn serve_until_quiet(&mut self, events: &mut Events) -> io::Result<()> {
         let mut quiet_since = None;
-        let mut looks = 0_u32;
-        loop {
-            if self.turn() {
+        let mut looks = 0;
+        while !self.hot.is_empty() {
+            let taken = self.turn();
+            looks += taken * SERVED + self.hot.len() as u32;
+            if taken > 0 {
                 quiet_since = None;
-            } else if self.spin.time().is_zero() {
-                return Ok(());
             }
-            std::hint::spin_loop();
-            looks = looks.wrapping_add(1);
-            // Clocks and descriptors cost more than rings.
-            if looks.is_multiple_of(LOOKS) {
+            if self.spin.time().is_zero() {
+                if taken == 0 {
+                    return Ok(());
+                }
+            } else if let [alone] = &self.hot[..] {
+                if looks < LOOKS && !alone.submissions.look(LOOKS - looks) {
+                    looks = LOOKS;
+                }
+            } else {
+                std::hint::spin_loop();
+            }
+            if looks >= LOOKS {
+                looks = 0;
                 let now = self.host.now();
                 if now.saturating_sub(*quiet_since.get_or_insert(now)) >= self.spin.time() {
                     return Ok(());
@@ -189,18 +233,18 @@ impl Thread {
                 self.look(events, Some(Duration::ZERO))?;
             }
         }
+        Ok(())
     }
 
-    /// One look at each hot ring; whether there was something.
-    fn turn(&self) -> bool {
-        let mut some = false;
-        for program in &self.hot {
-            some |= program.turn().unwrap_or_else(|corrupt| {
-                program.expel(&corrupt);
-                false
-            });
-        }
-        some
+    /// One look at each hot ring; how much there was.
+    fn turn(&mut self) -> u32 {
+        let turns = self.hot.iter_mut().map(|served| {
+            served.turn().unwrap_or_else(|corrupt| {
+                served.program.expel(&corrupt);
+                0
+            })
+        });
+        turns.sum()
     }
 
     /// Waits for what happens, at most so long, and takes note of it.
@@ -223,17 +267,19 @@ impl Thread {
     fn happened(&mut self, token: usize, kind: usize) {
         let program = self.shared.programs.lock().get(&token).cloned();
         match (program, kind) {
-            (Some(program), BELL) => {
-                if !self.hot.iter().any(|hot| Arc::ptr_eq(hot, &program)) {
-                    program.wake();
-                    self.hot.push(program);
+            (Some(_), BELL) => {
+                if let Some(served) = self.asleep.remove(&token) {
+                    served.submissions.wake();
+                    self.hot.push(served);
                 }
             }
             // A program says nothing over its stream after hello: it has hung up, or died.
             (Some(program), _) => {
                 self.shared.programs.lock().remove(&token);
                 // What it submitted before counts: it may have put its holds and gone at once.
-                while program.turn() == Ok(true) {}
+                if let Some(mut served) = self.forget(token) {
+                    while served.turn().is_ok_and(|taken| taken > 0) {}
+                }
                 program.end("the program has ended, or hung up");
             }
             (None, STREAM) => {
@@ -243,6 +289,11 @@ impl Thread {
             }
             (None, _) => {}
         }
+    }
+
+    fn forget(&mut self, token: usize) -> Option<Served> {
+        let hot = self.hot.iter().position(|served| served.token == token);
+        hot.map(|place| self.hot.swap_remove(place)).or_else(|| self.asleep.remove(&token))
     }
 
     fn let_in(&mut self) {
@@ -317,10 +368,11 @@ impl Thread {
         tracing::debug!(program = %name, pid = who.pid, uid = who.caller.uid, "attached");
         let figures = self.shared.figures.clone();
         figures.count_attached();
-        let program = Program::new(Parts { name, who, stream, end, bells, fs, host, node, figures });
-        // The program's end begins awake; the server's as if it had been rung for.
+        let (program, submissions) =
+            Program::new(Parts { name, who, stream, end, bells, fs, host, node, figures });
         self.shared.programs.lock().insert(token, program.clone());
-        self.hot.push(program);
+        // The program's end begins awake; the server's as if it had been rung for.
+        self.hot.push(Served { token, program, submissions });
         Ok(())
     }
 }

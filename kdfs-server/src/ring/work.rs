@@ -18,11 +18,11 @@ pub enum Work {
 
 impl Work {
     /// Begins what a program asks for. Regions are looked at here: nothing is begun whose result would have no place.
-    pub fn of(program: &Arc<Program>, tag: Tag, request: Request) -> Work {
-        if let Err(refusal) = check(program, &request) {
+    pub fn of(program: &Arc<Program>, tag: Tag, request: &Request) -> Work {
+        if let Err(refusal) = check(program, request) {
             return Work::Done(Err(refusal));
         }
-        match request {
+        match *request {
             Request::Nothing | Request::Cancel { .. } => Work::Done(Ok(Done::default())),
             Request::Put { hold, changed } => Work::Done(objects::put(program, hold, changed)),
             Request::Prefetch { key, count } => Work::Done(objects::prefetch(program, key, count)),
@@ -50,8 +50,8 @@ impl Work {
             Request::CreateSet { .. }
             | Request::OpenSet { .. }
             | Request::DestroySet { .. }
-            | Request::ListSets { .. } => Work::waits(sets::answer(program.clone(), request)),
-            _ => Work::waits(files::answer(program.clone(), tag, request)),
+            | Request::ListSets { .. } => Work::waits(sets::answer(program.clone(), *request)),
+            _ => Work::waits(files::answer(program.clone(), tag, *request)),
         }
     }
 

@@ -4,6 +4,7 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU64},
     thread,
 };
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 const ENTRIES: u32 = 8;
 
@@ -15,7 +16,7 @@ struct Number {
     number: u32,
 }
 
-impl Entry for Number {}
+entry!(Number);
 
 fn n(value: u64) -> Number {
     Number { value, again: value as u32, number: 0 }
@@ -75,7 +76,7 @@ fn numbers_that_are_not_the_next_are_no_entries() {
         let (_, mut receiver, memory) = pair();
         memory.word(4096 + 8).store(said << 32, Relaxed);
         assert_eq!(receiver.take(), None, "{said}");
-        assert!(!receiver.is_waiting());
+        assert!(!receiver.look(1));
     }
 }
 

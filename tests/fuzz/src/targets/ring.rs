@@ -108,7 +108,7 @@ fn turn(server: &mut ServerEnd) -> Result<(), Corrupt> {
         Corrupt::unless_room(1, room)?;
         let outcome =
             submission.request().map_err(|_| Refusal::Malformed).and_then(|request| touch(server, request));
-        server.completions.tell(&Completion::new(submission.tag(), outcome))?;
+        server.completions.tell(&Completion::new(submission.tag(), &outcome))?;
     }
     server.submissions.release();
     Ok(())
