@@ -16,6 +16,7 @@ pub mod latency;
 pub mod pages;
 pub mod playground;
 pub mod plot;
+pub mod processors;
 pub mod programs;
 pub mod progress;
 pub mod random;

@@ -141,6 +141,9 @@ enum Command {
         /// Programs that are attached and do nothing
         #[arg(long, default_value_t = 1000)]
         programs: u32,
+        /// Leave it to the kernel who runs on which processor, and not the two sides of everything to two processors
+        #[arg(long)]
+        anywhere: bool,
     },
     /// The other of those two processes
     #[command(hide = true)]
@@ -204,7 +207,7 @@ fn run(command: Command) -> Result<()> {
         Command::LatencyNode { rank, addresses, pin, options } => {
             latency::run_node(rank, &addresses, pin, &options)
         }
-        Command::Ring { count, programs } => measure_ring(count, programs),
+        Command::Ring { count, programs, anywhere } => measure_ring(count, programs, anywhere),
         Command::RingFloor { waiting } => ring::answer(waiting),
         Command::Counter { ring, set, times } => {
             let value = counter::count(&ring, &set, times)?;
@@ -238,11 +241,11 @@ fn measure_calls(mounts: Vec<PathBuf>, native: Option<PathBuf>, fabric: String, 
     publish(&report, "fs-latency")
 }
 
-fn measure_ring(count: u32, programs: u32) -> Result<()> {
+fn measure_ring(count: u32, programs: u32, anywhere: bool) -> Result<()> {
     let directory = tempfile::Builder::new().prefix("kddm-ring-").tempdir()?;
     interrupt::remove_in_the_end(directory.path());
     let mut report = Report::new(None);
-    report.cases = ring::run(directory.path(), count)?;
+    report.cases = ring::run(directory.path(), count, !anywhere)?;
     publish(&report, "ring")?;
     let one = playground::Options::nodes(1);
     let playground = playground::Playground::up(&directory.path().join("idle"), &one)?;

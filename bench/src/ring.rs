@@ -4,6 +4,7 @@ mod floor;
 
 use crate::{
     playground::{Options as PlaygroundOptions, Playground},
+    processors::{Processors, thread_named},
     report::{Case, Latencies},
 };
 use anyhow::{Context, Result, ensure};
@@ -11,9 +12,13 @@ use clap::ValueEnum;
 use floor::Floor;
 pub use floor::answer;
 use kdfs_client::{Session, Set, SetOptions};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::{
+    sys::resource::{Resource, getrlimit, setrlimit},
+    unistd::Pid,
+};
 use std::{
     path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -28,31 +33,58 @@ pub enum Waiting {
 
 /// Rounds of a block.
 const BLOCK: u32 = 200;
-/// Rounds at the begin of a block that are not measured: meanwhile both sides learn how long to look.
-const WARM: u32 = 50;
 /// Long enough for both sides of everything to have gone to sleep.
 const PAUSE: Duration = Duration::from_micros(300);
 /// A program that looks for so long sleeps in no block.
 const LONG_SPIN: Duration = Duration::from_millis(1);
+/// Whose turn it is to get a processor: see [`Processors::keep`].
+const ASKS: usize = 0;
+const ANSWERS: usize = 1;
 /// Bytes of the objects.
 const BYTES: u32 = 4096;
 
 /// A thing that is done again and again.
 type Round<'a> = Box<dyn FnMut() -> Result<()> + 'a>;
 
-/// Measures everything on a playground of one node in `directory`, `count` rounds each.
+/// Rounds at the begin of a block that are not measured: meanwhile both sides learn how long to look, and processors how the code goes.
+fn warm(waiting: Waiting) -> u32 {
+    match waiting {
+        Waiting::Spinning => 1000,
+        // Between two of these everything is cold again.
+        Waiting::Sleeping => 50,
+    }
+}
+
+/// Measures everything on a playground of one node in `directory`, `count` rounds each. `apart`: who asks has one processor, and who
+/// answers has another, in the ring as in what stands beside it.
 ///
 /// # Errors
 /// If something does not answer.
-pub fn run(directory: &Path, count: u32) -> Result<Vec<Case>> {
+pub fn run(directory: &Path, count: u32, apart: bool) -> Result<Vec<Case>> {
     let playground = Playground::up(&directory.join("cluster"), &PlaygroundOptions::nodes(1))?;
+    let processors = if apart { Some(Processors::allowed()?) } else { None };
+    if let Some(processors) = &processors {
+        processors.keep(thread_named(playground.pid(1)?, "ring")?, ANSWERS)?;
+    }
+    let measured = thread::scope(|scope| {
+        let measure = scope.spawn(|| measure(&playground, processors.as_ref(), count));
+        measure.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })?;
+    playground.down()?;
+    Ok(measured)
+}
+
+fn measure(playground: &Playground, processors: Option<&Processors>, count: u32) -> Result<Vec<Case>> {
+    if let Some(processors) = processors {
+        processors.keep(Pid::from_raw(0), ASKS)?;
+    }
     let session = Session::attach(playground.ring(1))?;
     let set = session.create_set("kddm-bench", SetOptions::new(BYTES))?;
     set.grab(0)?.fill(1);
     let mut cases = Vec::new();
     for waiting in [Waiting::Spinning, Waiting::Sleeping] {
         session.spin(if waiting == Waiting::Spinning { LONG_SPIN } else { Duration::ZERO });
-        let mut floor = Floor::start(waiting)?;
+        let mut floor = Floor::start(waiting, processors)?;
         for (name, bytes, mut round) in rounds(&session, &set) {
             let (mut ours, mut floors) = (Latencies::default(), Latencies::default());
             for _ in 0..count.div_ceil(BLOCK) {
@@ -71,7 +103,6 @@ pub fn run(directory: &Path, count: u32) -> Result<Vec<Case>> {
     }
     drop(set);
     session.destroy_set("kddm-bench")?;
-    playground.down()?;
     Ok(cases)
 }
 
@@ -93,13 +124,14 @@ fn rounds<'a>(session: &'a Session, set: &'a Set) -> Vec<(&'static str, u32, Rou
 }
 
 fn block(round: &mut dyn FnMut() -> Result<()>, waiting: Waiting, into: &mut Latencies) -> Result<()> {
-    for number in 0..WARM + BLOCK {
+    let warm = warm(waiting);
+    for number in 0..warm + BLOCK {
         if waiting == Waiting::Sleeping {
             std::thread::sleep(PAUSE);
         }
         let begin = Instant::now();
         round()?;
-        if number >= WARM {
+        if number >= warm {
             into.add(begin.elapsed());
         }
     }

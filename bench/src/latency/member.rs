@@ -6,9 +6,9 @@ use super::floor::{self, Bare};
 use super::node;
 use super::pattern::{Program, Rank};
 use super::workloads;
+use crate::processors::Processors;
 use anyhow::{Context, Result, bail, ensure};
 use kddm_rdma::Node;
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -50,7 +50,7 @@ struct Member {
 /// If rank 0 is not there, does not want us, or ends early; or if something that it ordered failed.
 pub fn run(place: &Place) -> Result<()> {
     if place.pin {
-        pin(place.rank)?;
+        Processors::allowed()?.keep(Pid::from_raw(0), place.rank.into())?;
     }
     let mut line = dial(place)?;
     let (nodes, fabric) = (place.addresses.len(), place.fabric.name().to_owned());
@@ -72,16 +72,6 @@ pub fn run(place: &Place) -> Result<()> {
     let result = member.obey(&mut line);
     member.node.shutdown();
     result
-}
-
-/// Keeps this thread, and all that it starts, to the processor whose turn it is.
-fn pin(rank: Rank) -> Result<()> {
-    let this = Pid::from_raw(0);
-    let may = sched_getaffinity(this).context("asking for the processors that may be used")?;
-    let may: Vec<usize> = (0..CpuSet::count()).filter(|&cpu| may.is_set(cpu) == Ok(true)).collect();
-    let mut one = CpuSet::new();
-    one.set(may[usize::from(rank) % may.len()])?;
-    sched_setaffinity(this, &one).context("keeping to one processor")
 }
 
 fn dial(place: &Place) -> Result<Line> {

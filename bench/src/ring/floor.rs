@@ -2,10 +2,12 @@
 
 #![allow(unsafe_code)]
 
-use super::Waiting;
+use super::{ANSWERS, Waiting};
+use crate::processors::Processors;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use kddm_memory::SharedBytes;
+use nix::unistd::Pid;
 use rustix::thread::futex;
 use std::{
     io,
@@ -35,13 +37,16 @@ pub(super) struct Floor {
 
 impl Floor {
     /// Starts this program once more, for the answers. It finds the memory in the place of its standard input.
-    pub(super) fn start(waiting: Waiting) -> Result<Floor> {
+    pub(super) fn start(waiting: Waiting, processors: Option<&Processors>) -> Result<Floor> {
         let (memory, descriptor) = SharedBytes::new(BYTES)?;
         let name = waiting.to_possible_value().context("every way of waiting has a name")?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["ring-floor", name.get_name()]).stdin(Stdio::from(descriptor));
         let child = command.spawn().context("starting the other process")?;
         let mut floor = Floor { memory, waiting, number: 0, child };
+        if let Some(processors) = processors {
+            processors.keep(Pid::from_raw(floor.child.id() as i32), ANSWERS)?;
+        }
         floor.begin()?;
         floor.rest();
         Ok(floor)
