@@ -66,7 +66,7 @@ impl Session {
     /// # Errors
     /// The attachment has ended.
     pub fn ping(&self) -> Result<()> {
-        self.requests.ask(Request::Nothing, []).map(|_| ())
+        self.requests.order(Request::Nothing).map(|_| ())
     }
 
     /// Lets threads that wait look for an answer for up to `time` before they sleep; how long in fact follows from how long answers take.

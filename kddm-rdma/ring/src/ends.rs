@@ -162,7 +162,7 @@ impl ProgramEnd {
     ///
     /// # Errors
     /// The server counts wrong.
-    #[inline]
+    #[inline(always)]
     pub fn write(&mut self, submission: &Submission) -> Result<bool, Corrupt> {
         self.submissions.write(submission)
     }

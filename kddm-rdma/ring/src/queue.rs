@@ -87,7 +87,7 @@ struct Place {
 
 impl Place {
     /// The words of an entry, apart from the last, and that.
-    #[inline]
+    #[inline(always)]
     fn words<E>(&self, number: u64) -> (&[AtomicU64], &AtomicU64) {
         let at = self.first + (number & (self.entries - 1)) as usize * size_of::<E>();
         match self.memory.words(at, size_of::<E>()) {
@@ -131,7 +131,7 @@ impl<E: Entry> Sender<E> {
     ///
     /// # Errors
     /// The receiver counts wrong.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write(&mut self, entry: &E) -> Result<bool, Corrupt> {
         if self.room(1)? == 0 {
             return Ok(false);

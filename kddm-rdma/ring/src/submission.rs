@@ -83,15 +83,11 @@ const KNOWN_FLAGS: u8 = QUIET | TRY | TIMED | NO_FIRST_TOUCH;
 
 impl Submission {
     /// A request's form in memory. Quiet: it has no completion unless it fails.
-    #[inline]
+    // Inlined, the fields never lie in memory by themselves, where a processor would have to wait to read them as words.
+    #[inline(always)]
     pub fn new(tag: Tag, request: Request, quiet: bool) -> Submission {
-        Submission::of(tag, &request, quiet)
-    }
-
-    #[inline]
-    fn of(tag: Tag, request: &Request, quiet: bool) -> Submission {
         let mut submission = Submission { tag, ..Submission::default() };
-        submission.fill(request);
+        submission.fill(&request);
         submission.flags |= if quiet { QUIET } else { 0 };
         submission
     }
@@ -122,7 +118,9 @@ impl Submission {
         let request = self.parsed();
         match &request {
             // One form of each: what a request does not use is 0, and a later version can give it a meaning.
-            Ok(known) if Submission::of(self.tag, known, self.is_quiet()) != *self => Err(Malformed::Unknown),
+            Ok(known) if Submission::new(self.tag, *known, self.is_quiet()) != *self => {
+                Err(Malformed::Unknown)
+            }
             _ => request,
         }
     }
@@ -191,7 +189,7 @@ impl Submission {
         Request::HoldRange { key, count: self.count, hold, into: self.region }
     }
 
-    #[inline]
+    #[inline(always)]
     fn fill(&mut self, request: &Request) {
         self.operation = number(request);
         match *request {
@@ -259,11 +257,13 @@ impl Submission {
         }
     }
 
+    #[inline]
     fn key(&mut self, key: ObjectKey) {
         (self.set, self.object) = (key.set.0, key.object);
     }
 }
 
+#[inline(always)]
 fn number(request: &Request) -> u8 {
     match request {
         Request::Nothing => operation::NOTHING,

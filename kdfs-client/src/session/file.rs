@@ -304,7 +304,7 @@ impl File {
     /// # Errors
     /// As fsync(2).
     pub fn sync(&self) -> Result<()> {
-        self.requests.ask(Request::Fsync { file: self.file }, []).map(|_| ())
+        self.requests.order(Request::Fsync { file: self.file }).map(|_| ())
     }
 
     /// Cuts it off, or fills it up with zeros.
@@ -312,14 +312,14 @@ impl File {
     /// # Errors
     /// As ftruncate(2).
     pub fn set_len(&self, length: u64) -> Result<()> {
-        self.requests.ask(Request::Truncate { file: self.file, length }, []).map(|_| ())
+        self.requests.order(Request::Truncate { file: self.file, length }).map(|_| ())
     }
 }
 
 impl Drop for File {
     fn drop(&mut self) {
         // Refused only if the attachment has ended, and with it the file.
-        let _ = self.requests.ask(Request::Close { file: self.file }, []);
+        let _ = self.requests.order(Request::Close { file: self.file });
     }
 }
 

@@ -6,11 +6,11 @@
 
 use super::{
     call::{Answer, Call},
-    state::{QUIET, State},
+    state::State,
 };
 use crate::{Error, error::Result};
 use kddm_ring::{
-    Bell, Completion, HoldId, Piece, Request, Spin, Submission, Tag, Window, WindowFull,
+    Bell, Completion, Done, HoldId, Piece, Request, Spin, Submission, Tag, Window, WindowFull,
     meeting::{self, Met, Sleeper},
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -53,7 +53,7 @@ impl Requests {
         let Met { end, server, program, layout, node } = met;
         let sleeper = Sleeper::new(program, &stream)?;
         let window = end.window().clone();
-        let state = State::new(end, MOST_SPIN);
+        let state = State::new(end, layout.entries(), MOST_SPIN);
         let (state, changed, entries) = (Mutex::new(state), Condvar::new(), layout.entries());
         let (transfers, transferred) = (Mutex::new(0), Condvar::new());
         Ok(Arc::new(Requests {
@@ -124,14 +124,14 @@ impl Requests {
         if let Ok(piece) = make(&self.window) {
             return Ok(piece);
         }
-        self.state.lock().take_back()?;
+        self.reap(&mut self.state.lock())?;
         if let Ok(piece) = make(&self.window) {
             return Ok(piece);
         }
-        if !self.state.lock().lent.is_empty() {
+        if !self.state.lock().quiet.is_empty() {
             // When it is answered, all before it has been taken.
-            self.ask(Request::Nothing, [])?;
-            self.state.lock().take_back()?;
+            self.order(Request::Nothing)?;
+            self.reap(&mut self.state.lock())?;
         }
         Ok(make(&self.window)?)
     }
@@ -142,26 +142,16 @@ impl Requests {
         request: Request,
         pieces: [Piece; N],
     ) -> Result<Call> {
-        let (state, tag) = self.begin(request)?;
+        let (state, tag) = self.begin(&request)?;
         self.publish(state);
         Ok(Call::new(self.clone(), tag, places(pieces)))
     }
 
     /// As [`Requests::call`], and waits for its end.
-    pub(crate) fn ask<const N: usize>(
-        self: &Arc<Self>,
-        request: Request,
-        pieces: [Piece; N],
-    ) -> Result<Answer> {
-        let (mut state, tag) = self.begin(request)?;
-        if state.end.publish() {
-            MutexGuard::unlocked(&mut state, || self.server.ring());
-        }
-        match self.until(state, None, |state| state.fetch(tag)) {
-            Ok(completion) => {
-                let done = completion.ok_or(Error::Answer("no end"))?.outcome()?;
-                Ok(Answer { done, pieces: places(pieces) })
-            }
+    pub(crate) fn ask<const N: usize>(&self, request: Request, pieces: [Piece; N]) -> Result<Answer> {
+        let (state, tag) = self.begin(&request)?;
+        match self.end_of(state, tag) {
+            Ok(completion) => Ok(Answer { done: completion.outcome()?, pieces: places(pieces) }),
             Err(error) => {
                 self.abandon(tag, places(pieces));
                 Err(error)
@@ -169,22 +159,43 @@ impl Requests {
         }
     }
 
+    /// As [`Requests::ask`], for what needs no bytes.
+    pub(crate) fn order(&self, request: Request) -> Result<Done> {
+        let (state, tag) = self.begin(&request)?;
+        match self.end_of(state, tag) {
+            Ok(completion) => Ok(completion.outcome()?),
+            Err(error) => {
+                self.abandon(tag, [None, None]);
+                Err(error)
+            }
+        }
+    }
+
+    /// Publishes what was begun, and waits for its end.
+    #[inline]
+    fn end_of<'a>(&'a self, mut state: MutexGuard<'a, State>, tag: Tag) -> Result<Completion> {
+        if state.end.publish() {
+            MutexGuard::unlocked(&mut state, || self.server.ring());
+        }
+        self.until(state, None, |state| state.fetch(tag))?.ok_or(Error::Answer("no end"))
+    }
+
     /// Writes a submission, which has yet to be published.
     #[inline]
-    fn begin(&self, request: Request) -> Result<(MutexGuard<'_, State>, Tag)> {
+    fn begin(&self, request: &Request) -> Result<(MutexGuard<'_, State>, Tag)> {
         if self.window.is_childs() {
             return Err(Error::Child);
         }
         let mut state = self.room(2)?;
         let most = (self.entries - SPARE) as usize;
         if state.under_way >= most {
-            state.reap()?;
+            self.reap(&mut state)?;
             if state.under_way >= most {
                 return Err(Error::TooManyUnderWay(most));
             }
         }
         let tag = state.begin();
-        state.write(&Submission::new(tag, request, false))?;
+        state.write(&Submission::new(tag, *request, false))?;
         Ok((state, tag))
     }
 
@@ -197,11 +208,9 @@ impl Requests {
         let request = Request::Put { hold, changed: changed.then(|| piece.region()) };
         // If it is over, the hold is, too.
         let Ok(mut state) = self.room(2) else { return };
-        if state.write(&Submission::new(QUIET, request, true)).is_ok() {
-            let number = state.written;
-            state.lent.push_back((number, piece));
+        if state.write_quiet(request, Some(piece)).is_ok() {
+            self.publish(state);
         }
-        self.publish(state);
     }
 
     /// The state, when so many submissions have room.
@@ -210,14 +219,18 @@ impl Requests {
         loop {
             let mut state = self.state.lock();
             state.usable()?;
-            let room = state.room(wanted)?;
+            let mut room = state.room(wanted)?;
+            if room < wanted {
+                self.reap(&mut state)?;
+                room = state.room(wanted)?;
+            }
             if room >= wanted {
                 return Ok(state);
             }
             if room == 0 {
                 // Somebody else has asked.
                 drop(state);
-                self.until(self.state.lock(), None, |state| state.has_room(self.entries).then_some(()))?;
+                self.until(self.state.lock(), None, |state| state.room(1).ok().filter(|&room| room > 0))?;
                 continue;
             }
             // The server takes what is there before it answers this; its place was kept for it.
@@ -353,11 +366,10 @@ impl Requests {
         }
         self.state.lock().abandon(tag, pieces);
         // If it is over, nothing is under way.
-        if let Ok(mut state) = self.room(2) {
-            let cancel = Submission::new(QUIET, Request::Cancel { tag }, true);
-            if state.write(&cancel).is_ok() {
-                self.publish(state);
-            }
+        if let Ok(mut state) = self.room(2)
+            && state.write_quiet(Request::Cancel { tag }, None).is_ok()
+        {
+            self.publish(state);
         }
     }
 }
@@ -439,17 +451,21 @@ impl std::fmt::Debug for Requests {
 mod tests {
     use super::*;
     use kddm_ring::{Hello, mock::MockServer};
-    use std::sync::mpsc::{Receiver, channel};
+    use std::sync::{
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc::{Receiver, channel},
+    };
 
     const PAGE: u32 = 4096;
     const LONG: Duration = Duration::from_secs(10);
 
-    /// A program with a window of four pages. Its server is there, and asked nothing.
-    fn attached() -> (Arc<Requests>, MockServer) {
+    /// A program with a window of four pages. Its server is there, as long as the stream is, and asked nothing.
+    fn attached() -> (Arc<Requests>, MockServer, UnixStream) {
         let (mut program, mut server) = UnixStream::pair().unwrap();
-        let meeting = thread::spawn(move || MockServer::meet(&mut server).unwrap());
+        let meeting = thread::spawn(move || (MockServer::meet(&mut server).unwrap(), server));
         let met = meeting::greet(&mut program, &Hello::new("test", Some(4 * PAGE))).unwrap();
-        (Requests::new(met, program).unwrap(), meeting.join().unwrap())
+        let (mock, stream) = meeting.join().unwrap();
+        (Requests::new(met, program).unwrap(), mock, stream)
     }
 
     /// A thread that wants a page of the window, and gives back whether it got one.
@@ -472,8 +488,35 @@ mod tests {
     }
 
     #[test]
+    fn puts_that_fail_quietly_never_fill_the_completions() {
+        let (requests, mut server, stream) = attached();
+        let over = Arc::new(AtomicBool::new(false));
+        let serving = {
+            let over = over.clone();
+            thread::spawn(move || {
+                let _stream = stream;
+                while !over.load(Relaxed) {
+                    if !server.turn().unwrap() {
+                        thread::yield_now();
+                    }
+                }
+            })
+        };
+        for every in [2, 50, 10_000] {
+            for number in 1..1000 {
+                requests.put(HoldId(number), false, requests.piece(0).unwrap());
+                if number.is_multiple_of(every) {
+                    requests.order(Request::Nothing).unwrap();
+                }
+            }
+        }
+        over.store(true, Relaxed);
+        serving.join().unwrap();
+    }
+
+    #[test]
     fn a_transfer_takes_what_room_there_is_and_waits_for_another_if_there_is_none() {
-        let (requests, _server) = attached();
+        let (requests, _server, _stream) = attached();
         let held = requests.piece(2 * PAGE).unwrap();
         let (first, transfer) = requests.transfer(PAGE, 16 * PAGE).unwrap();
         assert_eq!(first.region().length, 2 * PAGE);
@@ -488,7 +531,7 @@ mod tests {
     #[test]
     fn a_window_full_of_holds_is_told_to_all_who_wait() {
         for _ in 0..50 {
-            let (requests, _server) = attached();
+            let (requests, _server, _stream) = attached();
             let _held = requests.piece(3 * PAGE).unwrap();
             let (piece, transfer) = requests.transfer(PAGE, PAGE).unwrap();
             let waiting = [wants_a_page(&requests), wants_a_page(&requests)];

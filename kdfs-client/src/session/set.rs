@@ -288,7 +288,7 @@ impl Set {
     }
 
     fn do_it(&self, request: Request) -> Result<()> {
-        self.requests.ask(request, []).map(|_| ())
+        self.requests.order(request).map(|_| ())
     }
 
     fn key(&self, object: u32) -> ObjectKey {

@@ -1,11 +1,11 @@
 //! The requests that are under way: their places, their pieces of the window, and how they ended.
 
 use crate::{Error, error::Result};
-use kddm_ring::{Completion, Piece, ProgramEnd, Spin, Submission, Tag};
+use kddm_ring::{Completion, Piece, ProgramEnd, Request, Spin, Submission, Tag};
 use std::{collections::VecDeque, sync::Arc, task::Waker, time::Duration};
 
 /// The tag of submissions whose success is not told, and whose failure means that the hold was gone.
-pub(super) const QUIET: Tag = 0;
+const QUIET: Tag = 0;
 
 /// What is under way, and what has come. Under one lock.
 pub(super) struct State {
@@ -13,11 +13,12 @@ pub(super) struct State {
     slots: Vec<Slot>,
     free: Vec<u32>,
     pub(super) under_way: usize,
-    /// Submissions that were written, ever; and pieces that the server needs until it has taken theirs.
+    entries: u64,
+    /// Submissions that were written, ever; and those quiet ones that the server may not have taken, with what it needs until then.
     pub(super) written: u64,
     /// Completions that were taken, ever.
     pub(super) taken: u64,
-    pub(super) lent: VecDeque<(u64, Piece)>,
+    pub(super) quiet: VecDeque<(u64, Option<Piece>)>,
     pub(super) leads: bool,
     pub(super) futures: usize,
     pub(super) driven: bool,
@@ -42,16 +43,17 @@ enum SlotState {
 }
 
 impl State {
-    pub(super) fn new(end: ProgramEnd, most_spin: Duration) -> State {
-        let (slots, free, lent) = Default::default();
+    pub(super) fn new(end: ProgramEnd, entries: u32, most_spin: Duration) -> State {
+        let (slots, free, quiet) = Default::default();
         State {
             end,
             slots,
             free,
             under_way: 0,
+            entries: entries.into(),
             written: 0,
             taken: 0,
-            lent,
+            quiet,
             leads: false,
             futures: 0,
             driven: false,
@@ -70,15 +72,13 @@ impl State {
 
     #[inline]
     pub(super) fn room(&mut self, wanted: u64) -> Result<u64> {
-        self.end.room(wanted).map_err(|_| Error::Answer("its counts"))
+        let submissions = self.end.room(wanted).map_err(|_| Error::Answer("its counts"))?;
+        // Every end has to find room, too: that of what is under way, of what may yet fail, and of what the server took last.
+        let completions = self.entries.saturating_sub((self.under_way + self.quiet.len() + 1) as u64);
+        Ok(submissions.min(completions))
     }
 
-    #[inline]
-    pub(super) fn has_room(&self, entries: u32) -> bool {
-        self.end.untaken().is_ok_and(|untaken| untaken < entries.into())
-    }
-
-    #[inline]
+    #[inline(always)]
     pub(super) fn write(&mut self, submission: &Submission) -> Result<()> {
         match self.end.write(submission) {
             Ok(true) => {
@@ -89,13 +89,20 @@ impl State {
         }
     }
 
+    /// Writes a submission whose end is told only if it fails. The piece is the server's until it has taken it.
+    pub(super) fn write_quiet(&mut self, request: Request, piece: Option<Piece>) -> Result<()> {
+        self.write(&Submission::new(QUIET, request, true))?;
+        self.quiet.push_back((self.written, piece));
+        Ok(())
+    }
+
     /// Pieces whose submissions have been taken are free.
     #[inline]
-    pub(super) fn take_back(&mut self) -> Result<()> {
+    fn take_back(&mut self) -> Result<()> {
         let untaken = self.end.untaken().map_err(|_| Error::Answer("its counts"))?;
         let taken = self.written - untaken;
-        while self.lent.front().is_some_and(|(number, _)| *number <= taken) {
-            self.lent.pop_front();
+        while self.quiet.front().is_some_and(|(number, _)| *number <= taken) {
+            self.quiet.pop_front();
         }
         Ok(())
     }
@@ -160,14 +167,15 @@ impl State {
     /// Takes note of what has ended. Whether something has.
     #[inline]
     pub(super) fn reap(&mut self) -> Result<bool> {
+        // First: whatever ended before what the server took last is told by now.
+        if !self.quiet.is_empty() {
+            self.take_back()?;
+        }
         let mut some = false;
         while let Some(completion) = self.end.take() {
             some = true;
             self.taken += 1;
             self.ended(&completion);
-        }
-        if !self.lent.is_empty() {
-            self.take_back()?;
         }
         Ok(some)
     }
