@@ -26,7 +26,7 @@ use std::{
 /// How long a thread looks before it sleeps, at most, unless the program says otherwise.
 const MOST_SPIN: Duration = Duration::from_micros(20);
 /// Places that are left for puts, and for the question that makes room.
-const SPARE: u32 = 8;
+const SPARE: u64 = 8;
 /// So many looks at the ring for one at the clock.
 const LOOKS: u32 = 64;
 
@@ -43,7 +43,6 @@ pub(crate) struct Requests {
     sleeper: Sleeper,
     stream: UnixStream,
     node: u8,
-    entries: u32,
 }
 
 impl Requests {
@@ -54,7 +53,7 @@ impl Requests {
         let sleeper = Sleeper::new(program, &stream)?;
         let window = end.window().clone();
         let state = State::new(end, layout.entries(), MOST_SPIN);
-        let (state, changed, entries) = (Mutex::new(state), Condvar::new(), layout.entries());
+        let (state, changed) = (Mutex::new(state), Condvar::new());
         let (transfers, transferred) = (Mutex::new(0), Condvar::new());
         Ok(Arc::new(Requests {
             state,
@@ -66,7 +65,6 @@ impl Requests {
             sleeper,
             stream,
             node,
-            entries,
         }))
     }
 
@@ -149,35 +147,30 @@ impl Requests {
 
     /// As [`Requests::call`], and waits for its end.
     pub(crate) fn ask<const N: usize>(&self, request: Request, pieces: [Piece; N]) -> Result<Answer> {
-        let (state, tag) = self.begin(&request)?;
-        match self.end_of(state, tag) {
-            Ok(completion) => Ok(Answer { done: completion.outcome()?, pieces: places(pieces) }),
-            Err(error) => {
-                self.abandon(tag, places(pieces));
-                Err(error)
-            }
-        }
+        let mut pieces = places(pieces);
+        let done = self.done(&request, || std::mem::take(&mut pieces))?;
+        Ok(Answer { done, pieces })
     }
 
     /// As [`Requests::ask`], for what needs no bytes.
     pub(crate) fn order(&self, request: Request) -> Result<Done> {
-        let (state, tag) = self.begin(&request)?;
-        match self.end_of(state, tag) {
-            Ok(completion) => Ok(completion.outcome()?),
-            Err(error) => {
-                self.abandon(tag, [None, None]);
-                Err(error)
-            }
-        }
+        self.done(&request, Default::default)
     }
 
-    /// Publishes what was begun, and waits for its end.
+    /// Begins a request and waits for its end. If that is not to be heard, what it has of the window is kept as long as the server may need it.
     #[inline]
-    fn end_of<'a>(&'a self, mut state: MutexGuard<'a, State>, tag: Tag) -> Result<Completion> {
+    fn done(&self, request: &Request, pieces: impl FnOnce() -> [Option<Piece>; 2]) -> Result<Done> {
+        let (mut state, tag) = self.begin(request)?;
         if state.end.publish() {
             MutexGuard::unlocked(&mut state, || self.server.ring());
         }
-        self.until(state, None, |state| state.fetch(tag))?.ok_or(Error::Answer("no end"))
+        match self.until(state, None, |state| state.fetch(tag)) {
+            Ok(completion) => Ok(completion.ok_or(Error::Answer("no end"))?.outcome()?),
+            Err(error) => {
+                self.abandon(tag, pieces());
+                Err(error)
+            }
+        }
     }
 
     /// Writes a submission, which has yet to be published.
@@ -187,7 +180,7 @@ impl Requests {
             return Err(Error::Child);
         }
         let mut state = self.room(2)?;
-        let most = (self.entries - SPARE) as usize;
+        let most = (state.entries - SPARE) as usize;
         if state.under_way >= most {
             self.reap(&mut state)?;
             if state.under_way >= most {

@@ -13,7 +13,7 @@ pub(super) struct State {
     slots: Vec<Slot>,
     free: Vec<u32>,
     pub(super) under_way: usize,
-    entries: u64,
+    pub(super) entries: u64,
     /// Submissions that were written, ever; and those quiet ones that the server may not have taken, with what it needs until then.
     pub(super) written: u64,
     /// Completions that were taken, ever.

@@ -265,14 +265,15 @@ impl Thread {
     }
 
     fn happened(&mut self, token: usize, kind: usize) {
+        if kind == BELL {
+            if let Some(served) = self.asleep.remove(&token) {
+                served.submissions.wake();
+                self.hot.push(served);
+            }
+            return;
+        }
         let program = self.shared.programs.lock().get(&token).cloned();
         match (program, kind) {
-            (Some(_), BELL) => {
-                if let Some(served) = self.asleep.remove(&token) {
-                    served.submissions.wake();
-                    self.hot.push(served);
-                }
-            }
             // A program says nothing over its stream after hello: it has hung up, or died.
             (Some(program), _) => {
                 self.shared.programs.lock().remove(&token);

@@ -45,10 +45,7 @@ impl SharedBytes {
     /// If there is none, or `at` is not a multiple of eight: a bug of the caller.
     #[inline]
     pub fn word(&self, at: usize) -> &AtomicU64 {
-        match self.0.words(at, WORD) {
-            Some([word]) => word,
-            _ => panic!("BUG: no word at {at}"),
-        }
+        &self.words(at, WORD)[0]
     }
 
     /// The words of `length` bytes at `at`.
@@ -93,7 +90,6 @@ impl SharedBytes {
     #[inline]
     fn around(&self, at: usize, length: usize) -> &[AtomicU64] {
         let first = at - at % WORD;
-        let words = self.0.words(first, (at + length).next_multiple_of(WORD) - first);
-        words.unwrap_or_else(|| panic!("BUG: no {length} bytes at {at}"))
+        self.words(first, (at + length).next_multiple_of(WORD) - first)
     }
 }
