@@ -71,6 +71,8 @@ impl MockServer {
     pub fn turn(&mut self) -> io::Result<bool> {
         let mut some = false;
         while let Some(submission) = self.end.submissions.take() {
+            // At once: who has an answer finds room for the next question.
+            self.end.submissions.release();
             some = true;
             self.taken.push(submission);
             let outcome =
@@ -79,7 +81,6 @@ impl MockServer {
                 self.complete(Completion::new(submission.tag(), &outcome))?;
             }
         }
-        self.end.submissions.release();
         Ok(some)
     }
 

@@ -51,7 +51,7 @@ fn what_is_put_is_what_is_got() {
 
 #[test]
 fn an_end_that_sleeps_is_woken() {
-    let (mut program, mut server, _stream) = meet();
+    let (mut program, mut server, stream) = meet();
     assert!(server.sleep());
     let served = thread::spawn(move || {
         while server.taken.len() < 1000 {
@@ -60,9 +60,11 @@ fn an_end_that_sleeps_is_woken() {
             rustix::io::read(&server.bell, &mut [0; 8]).unwrap();
             while server.turn().unwrap() || !server.sleep() {}
         }
+        // Kept until here: a server that fails hangs up, and the program does not wait for it.
+        stream
     });
     for tag in 0..1000 {
-        program.submit(&Submission::new(tag, Request::Nothing, false)).unwrap();
+        assert!(program.submit(&Submission::new(tag, Request::Nothing, false)).unwrap(), "no room for {tag}");
         assert_eq!(program.complete().unwrap().tag(), tag);
     }
     served.join().unwrap();
