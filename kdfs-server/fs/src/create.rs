@@ -133,7 +133,7 @@ impl FileSystem {
         check(caller, &*self.inode(parent).await?, Access::CHANGE_ENTRIES)?;
         let allocated = self.allocate(parent).await?;
         let file = allocated.file();
-        let opened = if open { Some(self.open_new(file).await?) } else { None };
+        let opened = if open { Some(self.begin_open(file).await?) } else { None };
         loop {
             let new = blueprint.inode(file, self.now());
             let mut change = Transaction::begin(self, &[parent], Some(new)).await?;

@@ -1,15 +1,17 @@
 //! Open files. A node that has a file open holds its open token shared; the reaper's grab of the token is granted at
-//! the last close anywhere.
+//! the last close anywhere. Before it asks, it marks the inode: from then on nobody opens the file any more. So who holds an inode without
+//! that mark has its open token soon: no reaper is before him, and the reaper is not waited for that waits for the inode.
 //!
 //! Who opens a path looks its name up first and opens then what it was found to name. Between the two the name may be
 //! given to another file, and the first lose its last. It is opened all the same: it was what the path named while the
 //! path was being opened. For that the reaper leaves a file alone for the time of [`GRACE`]. The same goes for
 //! everything else that programs do with paths, such as stat(2) and readlink(2).
 
-use crate::error::{failed, on};
+use crate::error::on;
 use crate::permission::{Access, Caller, check};
 use crate::{Attributes, Errno, FileId, FileSystem, FileType, Result, keys};
-use kddm_rdma::{OpError, Options, Shared};
+use kddm_rdma::Shared;
+use kdfs_format::Inode;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -55,7 +57,7 @@ impl FileSystem {
     ///
     /// # Errors
     /// `EACCES`; `EISDIR` for writing a directory; `ELOOP` for a symbolic link; `ESTALE` if the file is gone, or
-    /// without a name and on its way out.
+    /// only waits for its last close.
     pub async fn open(&self, caller: &Caller, file: FileId, access: Access) -> Result<Attributes> {
         let inode = self.inode(file).await?;
         match inode.file_type() {
@@ -66,12 +68,10 @@ impl FileSystem {
             _ => check(caller, &inode, access)?,
         }
         if !self.reopen(file) {
-            if inode.nlink.get() == 0 {
-                self.open_orphan(file).await?.keep();
-            } else {
-                // The inode is held and has a name, so no reaper waits for the token, and this is not for long.
-                self.open_new(file).await?.keep();
+            if inode.flags & Inode::CLOSING != 0 {
+                return Err(Errno::ESTALE);
             }
+            self.begin_open(file).await?.keep();
         }
         Ok(Attributes::of(&inode))
     }
@@ -106,22 +106,11 @@ impl FileSystem {
         }
     }
 
-    /// Opens a file that certainly has, or is about to get, a name.
-    pub(crate) async fn open_new(&self, file: FileId) -> Result<Opened> {
+    /// Opens a file whose inode the caller holds, or which is about to get its first name: no reaper has, or waits for, its token.
+    pub(crate) async fn begin_open(&self, file: FileId) -> Result<Opened> {
         let key = keys::open_token(file);
         let token = self.node().get(key).await.map_err(on(key))?;
         Ok(self.opened(file, token))
-    }
-
-    /// Opens a file without a name, whose inode the caller holds. A reaper that has the token, or waits for it, is not
-    /// waited for: it waits for the inode.
-    async fn open_orphan(&self, file: FileId) -> Result<Opened> {
-        let key = keys::open_token(file);
-        match self.node().try_get(key, Options::default()).await {
-            Ok(token) => Ok(self.opened(file, token)),
-            Err(OpError::WouldBlock) => Err(Errno::ESTALE),
-            Err(error) => Err(failed(key, error)),
-        }
     }
 
     fn opened(&self, file: FileId, token: Shared) -> Opened {

@@ -4,20 +4,20 @@ use crate::abreast::abreast;
 use crate::error::on;
 use crate::{Errno, FileId, FileSystem, FileType, Result, keys, size};
 use kddm_rdma::SetId;
-use kdfs_format::directory::FIRST_PAGE;
+use kdfs_format::{Inode, directory::FIRST_PAGE};
 
 /// Up to here it is quicker to remove pages than to see which there are.
 const FEW_PAGES: u32 = 64;
 
 impl FileSystem {
-    /// Waits until nobody in the cluster has the file open, then removes its pages and its inode and frees its number.
-    /// False, and nothing has happened, if it has a name (again a file of its own: another generation) or is gone.
+    /// From now on nobody opens the file; when nobody in the cluster has it open any more, removes its pages and its inode and frees
+    /// its number. False, and nothing has happened, if it has a name (again a file of its own: another generation) or is gone.
     ///
     /// # Errors
     /// Some object could not be had or removed; call it again later.
     pub async fn reap(&self, inode: u32, generation: u32) -> Result<bool> {
         let file = FileId { inode, generation };
-        if self.abandoned(file).await?.is_none() {
+        if !self.begin_closing(file).await? {
             return Ok(false);
         }
         let key = keys::open_token(file);
@@ -35,6 +35,19 @@ impl FileSystem {
         }
         self.free(file, Some(token)).await?;
         Ok(true)
+    }
+
+    /// Marks an inode without names, so that nobody opens it any more. False: it has some, or is gone.
+    async fn begin_closing(&self, file: FileId) -> Result<bool> {
+        match self.inode_exclusive(file).await {
+            Ok(mut inode) if inode.nlink.get() == 0 => {
+                inode.flags |= Inode::CLOSING;
+                inode.save();
+                Ok(true)
+            }
+            Ok(_) | Err(Errno::ESTALE) => Ok(false),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// The type and number of pages of an inode without names; `None` if it has some or is gone.

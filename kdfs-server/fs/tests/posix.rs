@@ -4,6 +4,7 @@ mod cluster;
 
 use cluster::{Cluster, ROOT, USER};
 use kdfs_fs::{Access, Caller, Changes, Errno, FileSystem, FileType, RenameMode, SetTime, Timestamp};
+use std::cell::Cell;
 
 const FILE: u32 = 0o100644;
 
@@ -256,20 +257,55 @@ fn what_was_looked_up_can_be_used_when_its_name_has_gone() {
             assert_eq!(reader.readlink(link).await.unwrap(), b"f");
             assert_eq!(reader.open(&ROOT, old, Access::READ).await.unwrap().nlink, 0);
             // It is open now, and the reaper waits for its close; nobody else can begin with it.
-            let mut reaper = Box::pin(cluster.node(old.node().into()).reap(old.inode, old.generation));
+            let closed = Cell::new(false);
+            let reaper = async {
+                cluster.node(old.node().into()).reap(old.inode, old.generation).await.unwrap();
+                assert!(closed.get(), "reaped while open");
+            };
             let other = if std::ptr::eq(reader, one) { two } else { one };
-            while other.open(&ROOT, old, Access::READ).await.is_ok() {
-                other.release(old);
-                assert!(futures_lite::future::poll_once(&mut reaper).await.is_none(), "reaped while open");
-            }
-            assert_eq!(other.open(&ROOT, old, Access::READ).await, Err(Errno::ESTALE));
-            assert_eq!(content(reader, old).await, b"old");
-            reader.release(old);
-            reaper.await.unwrap();
+            let others = async {
+                while other.open(&ROOT, old, Access::READ).await.is_ok() {
+                    other.release(old);
+                    futures_lite::future::yield_now().await;
+                }
+                assert_eq!(other.open(&ROOT, old, Access::READ).await, Err(Errno::ESTALE));
+                assert_eq!(content(reader, old).await, b"old");
+                closed.set(true);
+                reader.release(old);
+            };
+            futures_lite::future::zip(reaper, others).await;
             assert_eq!(reader.open(&ROOT, old, Access::READ).await, Err(Errno::ESTALE));
             writer.unlink(&ROOT, root, b"f").await.unwrap();
         }
     });
+}
+
+/// While no reaper has begun with it; however many open it at once.
+#[test]
+fn a_file_without_a_name_is_opened_by_whoever_has_looked_it_up() {
+    let cluster = Cluster::new(2);
+    let (one, root) = (cluster.node(1), cluster.root());
+    for _ in 0..100 {
+        let file = cluster.run(10, async {
+            let file = one.mknod(&ROOT, root, b"f", FILE, 0).await.unwrap().file;
+            one.unlink(&ROOT, root, b"f").await.unwrap();
+            file
+        });
+        cluster.beside(
+            10,
+            [1, 2, 1, 2].map(|node| {
+                let fs = cluster.node(node).clone();
+                async move {
+                    for _ in 0..10 {
+                        assert_eq!(fs.open(&ROOT, file, Access::READ).await.map(|file| file.nlink), Ok(0));
+                        fs.release(file);
+                        futures_lite::future::yield_now().await;
+                    }
+                }
+            }),
+        );
+        assert_eq!(cluster.run(10, one.reap(file.inode, file.generation)), Ok(true));
+    }
 }
 
 /// The reaper takes a link's page before its inode.

@@ -103,7 +103,7 @@ pub struct Inode {
     version: U16,
     /// Directory: depth of the deepest page of its tree; 0 = the root page alone.
     pub depth: u8,
-    /// No flag is defined yet: 0.
+    /// [`Inode::CLOSING`], and no other yet.
     pub flags: u8,
     checksum: U32,
     /// Its number: node << 24 | local id.
@@ -150,6 +150,9 @@ assert_layout!(Inode, INODE_SIZE, {
 });
 
 impl Inode {
+    /// Flag of an orphan: nobody opens it any more, and it goes when those who have it open have closed it.
+    pub const CLOSING: u8 = 1;
+
     /// A new inode with one link, everything else 0; a directory has two links.
     pub fn new(inode: u32, generation: u32, mode: u32, now: Timestamp) -> Inode {
         let links = if FileType::of_mode(mode) == Some(FileType::Directory) { 2 } else { 1 };
@@ -304,7 +307,8 @@ impl UnverifiedInode {
         if u32::from(inode.depth) > MAX_DEPTH {
             return field("depth", inode.depth.into());
         }
-        if inode.flags != 0 {
+        let known = if inode.nlink.get() == 0 { Inode::CLOSING } else { 0 };
+        if inode.flags & !known != 0 {
             return field("flags", inode.flags.into());
         }
         if inode.generation.get() > sets::GENERATION_MASK {
@@ -371,7 +375,10 @@ mod tests {
         assert_eq!(named(Inode { mode: 0o644.into(), ..sample() }), "mode");
         assert_eq!(named(Inode { mode: 0o1100644.into(), ..sample() }), "mode", "bits beyond the type");
         assert_eq!(named(Inode { depth: 32, ..sample() }), "depth");
-        assert_eq!(named(Inode { flags: 1, ..sample() }), "flags");
+        assert_eq!(named(Inode { flags: 2, nlink: 0.into(), ..sample() }), "flags");
+        assert_eq!(named(Inode { flags: Inode::CLOSING, ..sample() }), "flags", "it has a name");
+        let closing = Inode { flags: Inode::CLOSING, nlink: 0.into(), ..sample() };
+        assert_eq!(verify(&closing.sealed()), Ok(closing));
         assert_eq!(named(Inode { reserved: [1; 128], ..sample() }), "reserved bytes");
     }
 
