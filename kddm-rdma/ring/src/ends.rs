@@ -119,6 +119,7 @@ impl Completions {
 
 impl ServerWindow {
     /// Whether all of the region lies in the window.
+    #[inline]
     pub fn has(&self, region: Region) -> bool {
         region.offset.checked_add(region.length).is_some_and(|end| end <= self.length)
     }

@@ -41,6 +41,7 @@ impl Corrupt {
     ///
     /// # Errors
     /// They do not.
+    #[inline]
     pub fn unless_room(said: u64, most: u64) -> Result<(), Corrupt> {
         let corrupt = Corrupt { what: "the count of requests under way", said, least: 0, most };
         if said <= most { Ok(()) } else { Err(corrupt) }

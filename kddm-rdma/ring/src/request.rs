@@ -104,6 +104,7 @@ pub enum Request {
 
 impl Request {
     /// The parts of the window that it names.
+    #[inline]
     pub fn regions(&self) -> [Option<Region>; 2] {
         match *self {
             Request::Nothing

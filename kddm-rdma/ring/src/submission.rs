@@ -1,5 +1,7 @@
 //! What a program submits: 64 bytes.
 
+mod form;
+
 use crate::request::{HoldId, Malformed, Region, Request, SetDetails, Wait};
 use kddm_object::{FirstTouch, Hold, ObjectKey, SetId};
 use std::time::Duration;
@@ -79,7 +81,6 @@ const TRY: u8 = 2;
 const TIMED: u8 = 4;
 /// A hold that leaves alone what nobody has touched.
 const NO_FIRST_TOUCH: u8 = 8;
-const KNOWN_FLAGS: u8 = QUIET | TRY | TIMED | NO_FIRST_TOUCH;
 
 impl Submission {
     /// A request's form in memory. Quiet: it has no completion unless it fails.
@@ -115,19 +116,8 @@ impl Submission {
     /// It says nothing that this version knows.
     #[inline]
     pub fn request(&self) -> Result<Request, Malformed> {
-        let request = self.parsed();
-        match &request {
-            // One form of each: what a request does not use is 0, and a later version can give it a meaning.
-            Ok(known) if Submission::new(self.tag, *known, self.is_quiet()) != *self => {
-                Err(Malformed::Unknown)
-            }
-            _ => request,
-        }
-    }
-
-    #[inline]
-    fn parsed(&self) -> Result<Request, Malformed> {
-        if self.flags & !KNOWN_FLAGS != 0 {
+        // One form of each: what a request does not use is 0, and a later version can give it a meaning.
+        if form::says_more(self) {
             return Err(Malformed::Unknown);
         }
         let key = ObjectKey::new(SetId(self.set), self.object);
@@ -145,7 +135,7 @@ impl Submission {
             operation::FLUSH => Request::Flush { key },
             operation::SYNC => Request::Sync { key },
             operation::CANCEL => Request::Cancel { tag: argument },
-            operation::LOCAL => Request::Local { after: key, any: self.count == 0, into: region },
+            operation::LOCAL => Request::Local { after: key, any: !self.yes()?, into: region },
             operation::CREATE_SET => {
                 let details = SetDetails::unpack(handle).ok_or(Malformed::Policy)?;
                 Request::CreateSet { name: region, details, mode: self.mode }
@@ -157,7 +147,7 @@ impl Submission {
             operation::CLOSE => Request::Close { file: handle },
             operation::READ => Request::Read { file: handle, offset: argument, into: region },
             operation::WRITE => Request::Write { file: handle, offset: argument, from: region },
-            operation::STAT => Request::Stat { path: region, follow: self.count != 0, into: second },
+            operation::STAT => Request::Stat { path: region, follow: self.yes()?, into: second },
             operation::READ_DIRECTORY => {
                 Request::ReadDirectory { file: handle, after: argument, into: region }
             }
@@ -174,15 +164,24 @@ impl Submission {
     }
 
     fn hold(&self, key: ObjectKey, hold: Hold) -> Result<Request, Malformed> {
-        let wait = match (self.flags & TRY != 0, self.flags & TIMED != 0) {
-            (false, false) => Wait::Forever,
-            (true, false) => Wait::Never,
-            (false, true) => Wait::AtMost(Duration::from_nanos(self.argument)),
-            (true, true) => return Err(Malformed::Unknown),
+        let wait = match (self.flags & (TRY | TIMED), self.argument) {
+            (0, 0) => Wait::Forever,
+            (TRY, 0) => Wait::Never,
+            (TIMED, time) => Wait::AtMost(Duration::from_nanos(time)),
+            _ => return Err(Malformed::Unknown),
         };
         let refuse = self.flags & NO_FIRST_TOUCH != 0;
         let first_touch = if refuse { FirstTouch::Refuse } else { FirstTouch::Make };
         Ok(Request::Hold { key, hold, first_touch, wait, into: self.region })
+    }
+
+    /// A count that is a yes or a no.
+    fn yes(&self) -> Result<bool, Malformed> {
+        match self.count {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Malformed::Unknown),
+        }
     }
 
     fn range(&self, key: ObjectKey, hold: Hold) -> Request {

@@ -91,6 +91,7 @@ impl Default for RingFigures {
 
 impl RingFigures {
     /// The ring thread has answered a request; `request` as [`number`] says.
+    #[inline]
     pub fn at_once(&self, request: usize, outcome: &Outcome) {
         let count = &self.at_once[request.min(MALFORMED)][end_of(outcome) as usize];
         count.store(count.load(Relaxed) + 1, Relaxed);
@@ -138,6 +139,7 @@ impl RingFigures {
 }
 
 /// What an outcome says of the system: programs may expect most refusals.
+#[inline]
 fn end_of(outcome: &Outcome) -> End {
     match outcome {
         Ok(_) => End::Done,
@@ -156,6 +158,7 @@ fn end_of(outcome: &Outcome) -> End {
 }
 
 /// The place of a request in [`REQUESTS`], or behind it.
+#[inline]
 pub fn number(request: Option<&Request>) -> usize {
     let Some(request) = request else { return MALFORMED };
     match request {

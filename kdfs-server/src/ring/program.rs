@@ -165,6 +165,7 @@ impl Program {
     ///
     /// # Errors
     /// Its ring cannot be.
+    #[inline]
     pub fn begin(self: &Arc<Self>, submission: &Submission) -> Result<(), Corrupt> {
         let tag = submission.tag();
         let request = submission.request();
@@ -187,6 +188,7 @@ impl Program {
         }
     }
 
+    #[inline]
     fn ended_at_once(
         &self,
         submission: &Submission,
@@ -247,6 +249,7 @@ impl Program {
     }
 
     /// Tells of an end, of a request that was admitted (1) or that ended as it was taken (0).
+    #[inline]
     fn complete(&self, tag: Tag, outcome: &Outcome, quiet: bool, admitted: u64) -> Result<(), Corrupt> {
         if quiet && outcome.is_ok() && admitted == 0 {
             return Ok(());
@@ -294,6 +297,7 @@ impl Program {
         let _ = self.stream.shutdown(std::net::Shutdown::Both);
     }
 
+    #[inline]
     pub fn has_ended(&self) -> bool {
         self.ended.load(Relaxed)
     }
@@ -404,6 +408,7 @@ impl Told {
     }
 
     /// One more completion, beside those that are still to come.
+    #[inline]
     fn tell(&mut self, completion: &Completion) -> Result<bool, Corrupt> {
         let needed = self.under_way + 1;
         Corrupt::unless_room(needed, self.completions.room(needed)?)?;

@@ -18,6 +18,7 @@ pub enum Work {
 
 impl Work {
     /// Begins what a program asks for. Regions are looked at here: nothing is begun whose result would have no place.
+    #[inline]
     pub fn of(program: &Arc<Program>, tag: Tag, request: &Request) -> Work {
         if let Err(refusal) = check(program, request) {
             return Work::Done(Err(refusal));
@@ -60,6 +61,7 @@ impl Work {
     }
 }
 
+#[inline]
 fn check(program: &Program, request: &Request) -> Result<(), Refusal> {
     let lies_inside = |region: &Region| program.window.has(*region);
     if request.regions().iter().flatten().all(lies_inside) { Ok(()) } else { Err(Refusal::Region) }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::queue::Entry;
 use kddm_object::{Home, NodeId};
 use proptest::prelude::*;
 
@@ -86,17 +87,30 @@ fn what_is_not_known_is_refused() {
     }
 }
 
-proptest! {
-    /// What is understood of any 64 bytes says the same when it is written anew.
-    #[test]
-    fn any_bytes_are_understood_in_one_way(mut bytes in any::<[u8; 64]>(), operation in 0_u8..50) {
-        bytes[20] = operation;
-        bytes[60..].fill(0);
-        bytes[21] &= KNOWN_FLAGS;
-        let submission = Submission::read_from_bytes(&bytes).unwrap();
-        if let Ok(request) = submission.request() {
-            let again = Submission::new(submission.tag(), request, submission.is_quiet());
-            prop_assert_eq!(again.request(), Ok(request));
+/// What is understood of a submission says the same when it is written anew.
+fn is_understood_in_one_way(submission: &Submission) {
+    if let Ok(request) = submission.request() {
+        assert_eq!(Submission::new(submission.tag(), request, submission.is_quiet()), *submission);
+    }
+}
+
+#[test]
+fn no_bit_is_left_unread() {
+    for request in requests() {
+        let words = Submission::new(1, request, false).to_words();
+        for bit in 0..512 {
+            let mut words = words;
+            words[bit / 64] ^= 1 << (bit % 64);
+            is_understood_in_one_way(&Submission::of_words(words));
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_understood_in_one_way(mut bytes in any::<[u8; 64]>(), operation in 0_u8..=64, more in any::<bool>()) {
+        bytes[20] = operation;
+        let submission = Submission::from_raw(bytes);
+        is_understood_in_one_way(&if more { submission } else { form::without_more(submission) });
     }
 }
