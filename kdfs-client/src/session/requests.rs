@@ -165,7 +165,7 @@ impl Requests {
             MutexGuard::unlocked(&mut state, || self.server.ring());
             Ok(None)
         } else {
-            self.next_end(&mut state, tag)
+            self.soon(&mut state, tag)
         };
         let ended = match ended {
             Ok(None) => self.until(state, None, |state| state.fetch(tag)),
@@ -180,15 +180,20 @@ impl Requests {
         }
     }
 
-    /// The end of a request, if it is the next that comes, and soon, as it mostly is: then nothing has to be noted, and nobody to be told.
+    /// The end of a request, if it comes soon, as it mostly does: then nobody has to lead.
     #[inline]
-    fn next_end(&self, state: &mut State, tag: Tag) -> Result<Option<Completion>> {
-        if state.leads {
+    fn soon(&self, state: &mut State, tag: Tag) -> Result<Option<Completion>> {
+        if state.leads || state.spin.time().is_zero() {
             return Ok(None);
         }
-        let looks = if state.spin.time().is_zero() { 1 } else { LOOKS };
-        let end = state.next_end(tag, looks)?;
+        // While the server is at it: after its answer this would take time.
+        state.take_back()?;
+        if !state.end.look(LOOKS) {
+            return Ok(None);
+        }
+        let end = state.next_end(tag);
         if end.is_none() {
+            // It may be what another thread waits for.
             self.changed.notify_all();
         }
         Ok(end)
@@ -339,7 +344,8 @@ impl Requests {
 
     #[inline]
     fn reap(&self, state: &mut State) -> Result<()> {
-        if state.reap()? {
+        state.take_back()?;
+        if state.drain() {
             self.changed.notify_all();
         }
         let Some(reason) = state.over.clone() else { return Ok(()) };

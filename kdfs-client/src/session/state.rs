@@ -96,9 +96,13 @@ impl State {
         Ok(())
     }
 
-    /// Pieces whose submissions have been taken are free.
+    /// Pieces whose submissions have been taken are free. What has ended has to be noted afterwards: whatever ended before what the server
+    /// took last is told by now.
     #[inline]
-    fn take_back(&mut self) -> Result<()> {
+    pub(super) fn take_back(&mut self) -> Result<()> {
+        if self.quiet.is_empty() {
+            return Ok(());
+        }
         let untaken = self.end.untaken().map_err(|_| Error::Answer("its counts"))?;
         let taken = self.written - untaken;
         while self.quiet.front().is_some_and(|(number, _)| *number <= taken) {
@@ -138,11 +142,18 @@ impl State {
     /// The end of a request, which is forgotten then.
     #[inline]
     pub(super) fn fetch(&mut self, tag: Tag) -> Option<Completion> {
-        let slot = self.slot(tag)?;
-        let SlotState::Ended(completion) = slot.state else { return None };
-        slot.state = SlotState::Free;
-        self.free.push(tag as u32);
+        let SlotState::Ended(completion) = self.slot(tag)?.state else { return None };
+        self.release(tag);
         Some(completion)
+    }
+
+    /// A place that this tag had is free.
+    #[inline]
+    fn release(&mut self, tag: Tag) {
+        if let Some(slot) = self.slot(tag) {
+            slot.state = SlotState::Free;
+            self.free.push(tag as u32);
+        }
     }
 
     pub(super) fn register(&mut self, tag: Tag, waker: &Waker) {
@@ -164,45 +175,35 @@ impl State {
         }
     }
 
-    /// The end of a request that no future waits for, if it is the next that comes while the ring is looked at so often. Takes note of another.
+    /// The next end, if it is that of `tag`, for which a thread waits. Another is noted.
     #[inline]
-    pub(super) fn next_end(&mut self, tag: Tag, looks: u32) -> Result<Option<Completion>> {
-        // As in `reap`.
-        if !self.quiet.is_empty() {
-            self.take_back()?;
+    pub(super) fn next_end(&mut self, tag: Tag) -> Option<Completion> {
+        let completion = self.take()?;
+        let waits = self.slot(tag).is_some_and(|slot| matches!(slot.state, SlotState::Waiting(None)));
+        if completion.tag() != tag || !waits {
+            self.ended(&completion);
+            return None;
         }
-        let Some(completion) = self.end.look(looks).then(|| self.end.take()).flatten() else {
-            return Ok(None);
-        };
-        self.taken += 1;
-        match self.slot(tag) {
-            Some(slot) if completion.tag() == tag && matches!(slot.state, SlotState::Waiting(_)) => {
-                slot.state = SlotState::Free;
-                self.free.push(tag as u32);
-                self.under_way -= 1;
-                Ok(Some(completion))
-            }
-            _ => {
-                self.ended(&completion);
-                Ok(None)
-            }
-        }
+        self.under_way -= 1;
+        self.release(tag);
+        Some(completion)
     }
 
     /// Takes note of what has ended. Whether something has.
     #[inline]
-    pub(super) fn reap(&mut self) -> Result<bool> {
-        // First: whatever ended before what the server took last is told by now.
-        if !self.quiet.is_empty() {
-            self.take_back()?;
-        }
-        let mut some = false;
-        while let Some(completion) = self.end.take() {
-            some = true;
-            self.taken += 1;
+    pub(super) fn drain(&mut self) -> bool {
+        let before = self.taken;
+        while let Some(completion) = self.take() {
             self.ended(&completion);
         }
-        Ok(some)
+        self.taken != before
+    }
+
+    #[inline]
+    fn take(&mut self) -> Option<Completion> {
+        let completion = self.end.take()?;
+        self.taken += 1;
+        Some(completion)
     }
 
     #[inline]
@@ -220,9 +221,8 @@ impl State {
                 }
             }
             SlotState::Abandoned { .. } => {
-                slot.state = SlotState::Ended(*completion);
                 self.under_way -= 1;
-                self.fetch(tag);
+                self.release(tag);
             }
             SlotState::Free | SlotState::Ended(_) => {}
         }
